@@ -1,0 +1,2 @@
+//! carnet
+fn main() {}

@@ -1,0 +1,1 @@
+//! FHIR resources as registers in Automerge documents.

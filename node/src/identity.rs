@@ -1,0 +1,1 @@
+//! Who writes: the practice, its nodes, their certificates.

@@ -1,0 +1,1 @@
+//! The sole owner of SQLite.

@@ -1,0 +1,1 @@
+//! Carries sync sessions over QUIC.

@@ -1,0 +1,1 @@
+//! Seals and opens; keeps the reading keys.

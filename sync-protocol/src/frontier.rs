@@ -1,0 +1,55 @@
+//! Frontiers: what a node holds, as a version vector over logs.
+//!
+//! Each log is held without holes from its first entry up to a head. A log whose author was cloned
+//! has forked and has several heads; every entry between the first and each head is held.
+
+use crate::id::{Channel, EntryId, LogId};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// The last held entry of a log (or of one branch of a forked log).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Head {
+    /// Its place in the log, from 1.
+    pub sequence: u64,
+    /// Its id.
+    pub id: EntryId,
+}
+
+/// What a node holds: the heads of every log; sorted, one head for each log unless it forked.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Frontier(pub BTreeMap<LogId, Vec<Head>>);
+
+impl Frontier {
+    /// The heads of one log; empty when nothing of it is held.
+    pub fn heads(&self, log: &LogId) -> &[Head] {
+        self.0.get(log).map_or(&[], Vec::as_slice)
+    }
+
+    /// The logs of one channel with their heads.
+    pub fn channel(&self, channel: Channel) -> impl Iterator<Item = (&LogId, &Vec<Head>)> {
+        self.0.iter().filter(move |(log, _)| log.channel == channel)
+    }
+
+    /// Replaces the heads of a log.
+    pub fn set(&mut self, log: LogId, mut heads: Vec<Head>) {
+        heads.sort_unstable();
+        self.0.insert(log, heads);
+    }
+
+    /// A hash of what is held of one channel; equal exactly when the same entries are held.
+    pub fn digest(&self, channel: Channel) -> [u8; 32] {
+        let mut hasher = blake3::Hasher::new_derive_key("carnet 2026 frontier digest v1");
+        for (log, heads) in self.channel(channel) {
+            hasher.update(&[log.channel.number()]);
+            hasher.update(log.author.node.as_bytes());
+            hasher.update(log.author.incarnation.as_bytes());
+            hasher.update(&(heads.len() as u64).to_be_bytes());
+            for head in heads {
+                hasher.update(&head.sequence.to_be_bytes());
+                hasher.update(head.id.as_bytes());
+            }
+        }
+        *hasher.finalize().as_bytes()
+    }
+}

@@ -1,0 +1,10 @@
+//! The Carnet sync protocol without IO: ids, entries, signatures and opaque payload bytes.
+//!
+//! Absent on purpose: tokio, quinn, SQLite, Automerge, a clock, randomness, and any meaning of a
+//! payload.
+
+pub mod entry;
+pub mod error;
+pub mod frontier;
+pub mod id;
+pub mod limit;
