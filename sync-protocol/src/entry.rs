@@ -1,14 +1,12 @@
-//! The ledger entry: its header, canonical bytes, id, and the signed run in which entries travel.
+//! The ledger entry: its header, canonical bytes, id and signature.
 //!
 //! An entry is one sealed change of one document (or one clear control statement). Its header
 //! names the entry before it in the same log, so that one signature over the last entry of a
-//! [`Run`] vouches for all of them. [`Run::verify`] is the only way to a [`VerifiedRun`]: whoever
-//! holds one knows that the hashes, the chain and the author's signature are right. Whether the
-//! author is certified by the practice is not known here.
+//! [`Run`] vouches for all of them.
 
 use crate::error::Violation;
-use crate::id::{Author, Channel, DocumentId, EntryId, EpochId, LogId, PracticeId};
-use crate::limit;
+use crate::id::{Author, DocumentId, EntryId, EpochId, LogId, PracticeId};
+pub use crate::run::{Run, RunItem, VerifiedRun};
 use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
 use serde::{Deserialize, Serialize};
 
@@ -154,38 +152,6 @@ pub struct Entry {
     pub payload: Vec<u8>,
 }
 
-/// What a run carries of one entry: what can't be derived from the run or from the payload.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RunItem {
-    /// See [`Header::document`].
-    pub document: DocumentId,
-    /// See [`Header::epoch`].
-    pub epoch: EpochId,
-    /// See [`Header::codec`].
-    pub codec: Codec,
-    /// See [`Header::nonce`].
-    pub nonce: [u8; 24],
-    /// See [`Header::time`].
-    pub time: HybridTime,
-    /// The payload.
-    pub payload: Vec<u8>,
-}
-
-/// Consecutive entries of one log, with the author's signature over the last of them.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Run {
-    /// The log.
-    pub log: LogId,
-    /// The sequence of the first item.
-    pub first_sequence: u64,
-    /// The id of the entry before the first item; zero at the log's beginning.
-    pub previous: EntryId,
-    /// The entries; at least one.
-    pub items: Vec<RunItem>,
-    /// The signature, in two halves because serde knows arrays up to 32.
-    pub signature: SignatureBytes,
-}
-
 /// An Ed25519 signature's 64 bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SignatureBytes(pub [u8; 32], pub [u8; 32]);
@@ -245,101 +211,4 @@ pub const ENTRY_DOMAIN: &str = "carnet entry v1";
 /// Signs the last entry of what is committed together.
 pub fn sign_entry(key: &SigningKey, id: EntryId) -> SignatureBytes {
     sign(key, ENTRY_DOMAIN, id.as_bytes())
-}
-
-/// A run whose hashes, chain and signature have been checked; made only by [`Run::verify`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct VerifiedRun {
-    log: LogId,
-    entries: Vec<Entry>,
-    signature: SignatureBytes,
-}
-
-impl VerifiedRun {
-    /// The log.
-    pub fn log(&self) -> LogId {
-        self.log
-    }
-
-    /// The entries, in order; at least one.
-    pub fn entries(&self) -> &[Entry] {
-        &self.entries
-    }
-
-    /// The author's signature over the last entry.
-    pub fn signature(&self) -> &SignatureBytes {
-        &self.signature
-    }
-
-    /// The last entry, which the signature covers.
-    pub fn last(&self) -> &Entry {
-        self.entries.last().expect("a verified run has at least one entry")
-    }
-
-    /// The entries and the signature over the last of them.
-    pub fn into_parts(self) -> (Vec<Entry>, SignatureBytes) {
-        (self.entries, self.signature)
-    }
-}
-
-impl Run {
-    /// Recomputes every header and id, and checks the author's signature over the last one.
-    pub fn verify(self, practice: PracticeId) -> Result<VerifiedRun, Violation> {
-        if self.items.is_empty() || self.items.len() > limit::RUN_ENTRIES_MAX {
-            return Err(Violation::RunLength);
-        }
-        if self.first_sequence == 0
-            || (self.first_sequence == 1) != (self.previous == EntryId::ZERO)
-        {
-            return Err(Violation::Chain);
-        }
-        let mut previous = self.previous;
-        let mut entries = Vec::with_capacity(self.items.len());
-        for (sequence, item) in (self.first_sequence..).zip(self.items) {
-            if item.payload.len() > limit::PAYLOAD_BYTES_MAX {
-                return Err(Violation::PayloadLength);
-            }
-            let header = Header {
-                practice,
-                log: self.log,
-                sequence,
-                previous,
-                document: item.document,
-                epoch: item.epoch,
-                codec: item.codec,
-                nonce: item.nonce,
-                time: item.time,
-                payload_length: item.payload.len() as u32,
-                payload_hash: *blake3::hash(&item.payload).as_bytes(),
-            };
-            let id = header.id();
-            entries.push(Entry { id, header, payload: item.payload });
-            previous = id;
-        }
-        verify(
-            self.log.author.node.as_bytes(),
-            ENTRY_DOMAIN,
-            previous.as_bytes(),
-            &self.signature,
-        )?;
-        Ok(VerifiedRun { log: self.log, entries, signature: self.signature })
-    }
-
-    /// The run that carries these consecutive entries of one log, or nothing if there are none.
-    pub fn from_entries(entries: Vec<Entry>, signature: SignatureBytes) -> Option<Self> {
-        let first = &entries.first()?.header;
-        let (log, first_sequence, previous) = (first.log, first.sequence, first.previous);
-        let items = entries
-            .into_iter()
-            .map(|entry| RunItem {
-                document: entry.header.document,
-                epoch: entry.header.epoch,
-                codec: entry.header.codec,
-                nonce: entry.header.nonce,
-                time: entry.header.time,
-                payload: entry.payload,
-            })
-            .collect();
-        Some(Self { log, first_sequence, previous, items, signature })
-    }
 }

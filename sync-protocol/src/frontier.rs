@@ -37,6 +37,18 @@ impl Frontier {
         self.0.insert(log, heads);
     }
 
+    /// A hash of what is held of all channels, whatever their number.
+    pub fn digest_all(&self) -> [u8; 32] {
+        let mut hasher = blake3::Hasher::new_derive_key("carnet 2026 whole frontier digest v1");
+        for channel in Channel::ALL {
+            if self.channel(channel).next().is_some() {
+                hasher.update(&[channel.number()]);
+                hasher.update(&self.digest(channel));
+            }
+        }
+        *hasher.finalize().as_bytes()
+    }
+
     /// A hash of what is held of one channel; equal exactly when the same entries are held.
     pub fn digest(&self, channel: Channel) -> [u8; 32] {
         let mut hasher = blake3::Hasher::new_derive_key("carnet 2026 frontier digest v1");
