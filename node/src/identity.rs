@@ -1,1 +1,13 @@
-//! Who writes: the practice, its nodes, their certificates.
+//! Who wrote: the practice, its nodes, how a node joins, and the signed statements that say so.
+//!
+//! Signing keys live here, reading keys in `vault`. Nothing here encrypts: what is sealed inside a
+//! statement is opaque bytes.
+
+pub mod node;
+pub mod practice;
+pub mod statement;
+pub mod text;
+
+pub use node::SigningSecret;
+pub use practice::PracticeKey;
+pub use statement::ControlStatement;

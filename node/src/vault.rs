@@ -1,1 +1,22 @@
-//! Seals and opens; keeps the reading keys.
+//! Who may read: sealing and opening entries, sharing their keys, and keeping a node's own keys.
+//!
+//! Three verbs: *seal* and *open* an entry's change under an epoch key, *share* a key with the
+//! nodes that may have it. There is no choice of algorithm. This module is the only owner of
+//! ciphers, and no secret of it prints.
+
+mod cipher;
+pub mod compress;
+pub mod error;
+pub mod passphrase;
+pub mod pseudonym;
+pub mod recovery;
+pub mod sealed;
+pub mod share;
+
+pub use compress::{CHANGE_BYTES_MAX, CODEC, CODECS, pack, unpack};
+pub use error::VaultError;
+pub use passphrase::Cost;
+pub use pseudonym::PseudonymKey;
+pub use recovery::RecoveryCode;
+pub use sealed::{EpochKey, Sealed, open, seal};
+pub use share::HpkeSecret;

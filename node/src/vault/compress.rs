@@ -1,0 +1,179 @@
+//! Compression before sealing: zstd, bounded, with the codec's number naming exactly how.
+//!
+//! | codec | meaning |
+//! |---|---|
+//! | 17 | zstd 1.5, level 6, no dictionary |
+//!
+//! A number, once used, never changes its meaning. The frame carries the length of what it holds,
+//! and that is checked before anything is allocated, so that a bomb costs its sender and not us.
+//! The four bytes that begin every zstd frame are left out.
+
+use super::error::VaultError;
+use carnet_sync_protocol::entry::Codec;
+use std::cell::RefCell;
+use zstd::bulk::{Compressor, Decompressor};
+use zstd::zstd_safe::{CParameter, get_frame_content_size};
+
+/// Zstd without a dictionary.
+const PLAIN: Codec = Codec(17);
+
+/// The codec with which this version writes.
+pub const CODEC: Codec = PLAIN;
+
+/// The codecs that this version reads, the preferred one first.
+pub const CODECS: &[Codec] = &[PLAIN];
+
+/// The longest change before compression: what fits a payload even if it can't be compressed.
+pub const CHANGE_BYTES_MAX: usize = carnet_sync_protocol::limit::PAYLOAD_BYTES_MAX - (64 << 10);
+
+/// A level that pays off for small changes and still takes 50 MB in a second.
+const LEVEL: i32 = 6;
+
+/// What every zstd frame begins with (RFC 8878, 3.1.1).
+const MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
+
+/// Both directions of a codec. Contexts are costly to make, so each thread keeps its own.
+struct Zstd {
+    compressor: Compressor<'static>,
+    decompressor: Decompressor<'static>,
+}
+
+impl Zstd {
+    fn plain() -> Self {
+        Self::new(Compressor::new(LEVEL), Decompressor::new())
+    }
+
+    fn new(
+        compressor: std::io::Result<Compressor<'static>>,
+        decompressor: std::io::Result<Decompressor<'static>>,
+    ) -> Self {
+        const REASON: &str = "zstd makes a context for constant parameters";
+        let mut compressor = compressor.expect(REASON);
+        compressor.set_parameter(CParameter::DictIdFlag(false)).expect(REASON);
+        Self { compressor, decompressor: decompressor.expect(REASON) }
+    }
+}
+
+thread_local! {
+    static PLAIN_ZSTD: RefCell<Zstd> = RefCell::new(Zstd::plain());
+}
+
+fn with_zstd<T>(codec: Codec, act: impl FnOnce(&mut Zstd) -> T) -> Result<T, VaultError> {
+    match codec {
+        PLAIN => Ok(PLAIN_ZSTD.with_borrow_mut(act)),
+        unknown => Err(VaultError::UnknownCodec(unknown)),
+    }
+}
+
+/// Compresses a change.
+pub(super) fn compress(codec: Codec, change: &[u8]) -> Result<Vec<u8>, VaultError> {
+    if change.len() > CHANGE_BYTES_MAX {
+        return Err(VaultError::TooLarge { max: CHANGE_BYTES_MAX });
+    }
+    let mut frame = with_zstd(codec, |zstd| zstd.compressor.compress(change))?
+        .expect("zstd compresses whatever fits in memory");
+    frame.drain(..MAGIC.len());
+    Ok(frame)
+}
+
+/// The change that was compressed to `body`, never longer than [`CHANGE_BYTES_MAX`].
+pub(super) fn decompress(codec: Codec, body: &[u8]) -> Result<Vec<u8>, VaultError> {
+    let mut frame = Vec::with_capacity(MAGIC.len() + body.len());
+    frame.extend_from_slice(&MAGIC);
+    frame.extend_from_slice(body);
+    let Ok(Some(length)) = get_frame_content_size(&frame) else {
+        return Err(VaultError::Malformed);
+    };
+    let length = usize::try_from(length)
+        .ok()
+        .filter(|length| *length <= CHANGE_BYTES_MAX)
+        .ok_or(VaultError::TooLarge { max: CHANGE_BYTES_MAX })?;
+    let mut change = Vec::with_capacity(length);
+    with_zstd(codec, |zstd| zstd.decompressor.decompress_to_buffer(&frame, &mut change))?
+        .map_err(|_| VaultError::Malformed)?;
+    if change.len() == length { Ok(change) } else { Err(VaultError::Malformed) }
+}
+
+/// Compresses what the index keeps of a resource or document.
+pub fn pack(bytes: &[u8]) -> Vec<u8> {
+    PLAIN_ZSTD
+        .with_borrow_mut(|zstd| zstd.compressor.compress(bytes))
+        .expect("zstd compresses whatever fits in memory")
+}
+
+/// What [`pack`] compressed, if it is no longer than `bytes_max`.
+pub fn unpack(packed: &[u8], bytes_max: usize) -> Result<Vec<u8>, VaultError> {
+    let Ok(Some(length)) = get_frame_content_size(packed) else {
+        return Err(VaultError::Malformed);
+    };
+    let length = usize::try_from(length)
+        .ok()
+        .filter(|length| *length <= bytes_max)
+        .ok_or(VaultError::TooLarge { max: bytes_max })?;
+    let mut bytes = Vec::with_capacity(length);
+    PLAIN_ZSTD
+        .with_borrow_mut(|zstd| zstd.decompressor.decompress_to_buffer(packed, &mut bytes))
+        .map_err(|_| VaultError::Malformed)?;
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_codec_that_is_read_gives_back_what_was_written() {
+        for codec in CODECS {
+            for change in [vec![], b"a".to_vec(), vec![7; 100_000], vec![9; CHANGE_BYTES_MAX]] {
+                let body = compress(*codec, &change).unwrap();
+                assert!(body.len() < change.len().max(16));
+                assert_eq!(decompress(*codec, &body).unwrap(), change);
+            }
+        }
+        let unknown = compress(Codec(999), b"a");
+        assert!(matches!(unknown, Err(VaultError::UnknownCodec(Codec(999)))));
+    }
+
+    #[test]
+    fn a_bomb_is_refused_before_it_is_unpacked() {
+        let bomb = zstd::bulk::compress(&vec![0; CHANGE_BYTES_MAX + 1], 3).unwrap();
+        assert!(bomb.len() < 1000);
+        let refused = decompress(PLAIN, &bomb[4..]);
+        assert!(matches!(refused, Err(VaultError::TooLarge { .. })));
+        // A frame that claims the greatest length there is, and one that hides its length.
+        let claim = [0xe0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f, 1, 0, 0];
+        assert!(matches!(decompress(PLAIN, &claim), Err(VaultError::TooLarge { .. })));
+        assert!(matches!(decompress(PLAIN, &[0, 0x58, 1, 0, 0]), Err(VaultError::Malformed)));
+    }
+
+    #[test]
+    fn a_frame_that_lies_about_its_length_is_refused() {
+        let honest = compress(PLAIN, &[7; 200]).unwrap();
+        for place in 0..honest.len() {
+            for bit in 0..8 {
+                let mut altered = honest.clone();
+                altered[place] ^= 1 << bit;
+                if let Ok(change) = decompress(PLAIN, &altered) {
+                    assert!(change.len() <= CHANGE_BYTES_MAX);
+                }
+            }
+            assert!(decompress(PLAIN, &honest[..place]).is_err());
+        }
+    }
+
+    #[test]
+    fn the_index_gets_back_what_it_packed_within_its_bound() {
+        let body = br#"{"resourceType":"Patient"}"#.repeat(50);
+        let packed = pack(&body);
+        assert!(packed.len() < 100);
+        assert_eq!(unpack(&packed, 2000).unwrap(), body);
+        assert!(matches!(unpack(&packed, 100), Err(VaultError::TooLarge { max: 100 })));
+        assert!(unpack(&packed[..10], 2000).is_err());
+    }
+
+    #[test]
+    fn a_change_that_is_too_long_is_refused() {
+        let refused = compress(CODEC, &vec![0; CHANGE_BYTES_MAX + 1]);
+        assert!(matches!(refused, Err(VaultError::TooLarge { .. })));
+    }
+}
