@@ -1,1 +1,21 @@
-//! FHIR resources as registers in Automerge documents.
+//! Charts: FHIR R4 resources in Automerge documents.
+//!
+//! A [`Document`] keeps the resources of one section of a chart as registers that merge by the
+//! table in [`grain`](self::grain()). It is written by [`Edit`]s, each write being one Automerge
+//! change, and it takes the changes of other nodes, which are never trusted. What two sites said
+//! apart from each other is kept and listed as [`Conflict`]s until somebody decides.
+//!
+//! Invariants: this module is the sole user of Automerge; it does no input or output and knows no
+//! key, no clock and no chance; what it shows depends on the set of changes, never on their order
+//! of arrival; and no change of a peer can panic it.
+
+mod grain;
+mod json;
+mod register;
+mod resource;
+mod section;
+
+pub use grain::{Grain, grain, guarded, merging_table};
+pub use json::{canonical, parse_json};
+pub use resource::{Resource, ResourceError, ResourceKey, is_resource_id, is_resource_type};
+pub use section::{Home, Section, VOLUME_RESOURCES_MAX, home};

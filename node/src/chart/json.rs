@@ -1,0 +1,217 @@
+//! JSON as FHIR needs it: nothing is guessed, and no digit is lost.
+//!
+//! Numbers keep every digit they were written with (`1.50` stays `1.50`; of an exponent only the
+//! spelling is settled: `1E3` becomes `1e+3`), and an object that names
+//! a member twice is refused: which of the two was meant is not for a parser to decide.
+
+use super::resource::ResourceError;
+use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde_json::{Map, Number, Value};
+use std::fmt;
+
+/// The member name by which `serde_json` passes the literal of a number.
+const NUMBER_TOKEN: &str = "$serde_json::private::Number";
+
+/// Reads JSON strictly: duplicate member names, trailing text and nesting deeper than 127 are
+/// refused. The error names a place, never the content.
+pub fn parse_json(text: &str) -> Result<Value, ResourceError> {
+    let mut reader = serde_json::Deserializer::from_str(text);
+    let value = Strict.deserialize(&mut reader).and_then(|value| reader.end().map(|()| value));
+    value.map_err(|error| ResourceError::InvalidJson {
+        line: error.line(),
+        column: error.column(),
+        what: if error.is_data() { "a member is named twice" } else { "this is not JSON" },
+    })
+}
+
+/// The one spelling of a value: members sorted by name, no white space, numbers as given.
+pub fn canonical(value: &Value) -> String {
+    let mut text = String::new();
+    write(value, &mut text);
+    text
+}
+
+fn write(value: &Value, text: &mut String) {
+    match value {
+        Value::Object(members) => {
+            let mut names: Vec<&String> = members.keys().collect();
+            names.sort_unstable();
+            text.push('{');
+            for (place, name) in names.into_iter().enumerate() {
+                if place > 0 {
+                    text.push(',');
+                }
+                write_string(name, text);
+                text.push(':');
+                write(&members[name], text);
+            }
+            text.push('}');
+        }
+        Value::Array(items) => {
+            text.push('[');
+            for (place, item) in items.iter().enumerate() {
+                if place > 0 {
+                    text.push(',');
+                }
+                write(item, text);
+            }
+            text.push(']');
+        }
+        Value::String(string) => write_string(string, text),
+        Value::Number(number) => text.push_str(number.as_str()),
+        Value::Bool(true) => text.push_str("true"),
+        Value::Bool(false) => text.push_str("false"),
+        Value::Null => text.push_str("null"),
+    }
+}
+
+fn write_string(string: &str, text: &mut String) {
+    text.push('"');
+    for character in string.chars() {
+        match character {
+            '"' => text.push_str("\\\""),
+            '\\' => text.push_str("\\\\"),
+            '\n' => text.push_str("\\n"),
+            '\r' => text.push_str("\\r"),
+            '\t' => text.push_str("\\t"),
+            control if (control as u32) < 0x20 => {
+                text.push_str(&format!("\\u{:04x}", control as u32));
+            }
+            plain => text.push(plain),
+        }
+    }
+    text.push('"');
+}
+
+struct Strict;
+
+impl<'de> DeserializeSeed<'de> for Strict {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Strict {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(Value::Bool(value))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(Value::String(value.to_owned()))
+    }
+
+    fn visit_string<E>(self, value: String) -> Result<Value, E> {
+        Ok(Value::String(value))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(Value::from(value))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(Value::from(value))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+        let mut values = Vec::new();
+        while let Some(value) = items.next_element_seed(Strict)? {
+            values.push(value);
+        }
+        Ok(Value::Array(values))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value, A::Error> {
+        let mut object = Map::new();
+        while let Some(name) = members.next_key::<String>()? {
+            if name == NUMBER_TOKEN {
+                let literal: String = members.next_value()?;
+                let number: Number =
+                    serde_json::from_str(&literal).map_err(|_| A::Error::custom("number"))?;
+                return Ok(Value::Number(number));
+            }
+            let value = members.next_value_seed(Strict)?;
+            if object.insert(name, value).is_some() {
+                return Err(A::Error::custom("a member is named twice"));
+            }
+        }
+        Ok(Value::Object(object))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_digit_of_a_number_survives() {
+        for literal in ["1.50", "0.0100", "1.0e-10", "1.20e+3", "-0", "-0.0", "100", "7.0"] {
+            let text = format!("[{literal}]");
+            assert_eq!(canonical(&parse_json(&text).unwrap()), text);
+        }
+        let long = format!("[0.{}]", "123456789".repeat(20));
+        assert_eq!(canonical(&parse_json(&long).unwrap()), long);
+    }
+
+    #[test]
+    fn the_spelling_of_a_number_is_settled_once() {
+        for literal in ["1e3", "1E3", "1E+3", "2.50E-7", "-1e0"] {
+            let once = canonical(&parse_json(literal).unwrap());
+            assert_eq!(canonical(&parse_json(&once).unwrap()), once);
+            assert!(
+                once.contains('e')
+                    && once
+                        .trim_start_matches('-')
+                        .starts_with(&literal.trim_start_matches('-')[..1])
+            );
+        }
+        assert_eq!(canonical(&parse_json("2.50E-7").unwrap()), "2.50e-7");
+    }
+
+    #[test]
+    fn members_are_sorted_and_strings_keep_their_characters() {
+        let text = r#"{"b":[null,{"z":1,"a":"é\u0001\n\"\\/ ‎🩺"}],"a":{}}"#;
+        let value = parse_json(text).unwrap();
+        let spelled = canonical(&value);
+        assert!(spelled.starts_with(r#"{"a":{},"b":[null,{"a":"#));
+        assert_eq!(parse_json(&spelled).unwrap(), value);
+    }
+
+    #[test]
+    fn what_is_ambiguous_or_broken_is_refused() {
+        for text in [
+            r#"{"a":1,"a":1}"#,
+            r#"{"a":{"b":1,"b":2}}"#,
+            r#"{"a":1} x"#,
+            "{",
+            "",
+            "[01]",
+            "[NaN]",
+            r#"["\ud800"]"#,
+            &"[".repeat(100_000),
+        ] {
+            assert!(
+                matches!(parse_json(text), Err(ResourceError::InvalidJson { .. })),
+                "{text:.20}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_error_tells_the_place_and_not_the_content() {
+        let error = parse_json("{\n \"Amadou\": 1, \"Amadou\": 2}").unwrap_err();
+        let text = error.to_string();
+        assert!(text.contains("line 2") && !text.contains("Amadou"), "{text}");
+    }
+}
