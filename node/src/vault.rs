@@ -7,16 +7,22 @@
 mod cipher;
 pub mod compress;
 pub mod error;
+pub mod keyring;
 pub mod passphrase;
+pub mod practice_file;
 pub mod pseudonym;
 pub mod recovery;
 pub mod sealed;
 pub mod share;
+pub mod unlock;
 
 pub use compress::{CHANGE_BYTES_MAX, CODEC, CODECS, pack, unpack};
 pub use error::VaultError;
-pub use passphrase::Cost;
+pub use keyring::binding::Binding;
+pub use keyring::{Keyring, Protection, Unlocked};
+pub use practice_file::{export_practice_key, import_practice_key};
 pub use pseudonym::PseudonymKey;
 pub use recovery::RecoveryCode;
 pub use sealed::{EpochKey, Sealed, open, seal};
 pub use share::HpkeSecret;
+pub use unlock::{UnlockMethod, UnlockSecret};
