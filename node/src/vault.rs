@@ -6,7 +6,9 @@
 
 mod cipher;
 pub mod compress;
+pub mod epochs;
 pub mod error;
+pub mod founding;
 pub mod keyring;
 pub mod passphrase;
 pub mod practice_file;
@@ -17,7 +19,9 @@ pub mod share;
 pub mod unlock;
 
 pub use compress::{CHANGE_BYTES_MAX, CODEC, CODECS, pack, unpack};
+pub use epochs::KeyBook;
 pub use error::VaultError;
+pub use founding::{Founded, Founding, found};
 pub use keyring::binding::Binding;
 pub use keyring::{Keyring, Protection, Unlocked};
 pub use practice_file::{export_practice_key, import_practice_key};

@@ -279,3 +279,77 @@ pub fn is_practice_name(name: &str) -> bool {
 fn decode<T: Serialize + DeserializeOwned>(body: &[u8]) -> Result<T, StatementError> {
     wire::decode(body).map_err(|_| StatementError::Malformed)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wrap() -> KeyWrap {
+        KeyWrap { recipient: HpkeKey([1; 32]), encapsulated: [2; 32], sealed: vec![3; 48] }
+    }
+
+    fn epoch() -> EpochStatement {
+        EpochStatement {
+            kind: EpochKind::Restricted,
+            check: Check([4; 16]),
+            parents: vec![SealedParent {
+                epoch: EpochId([5; 16]),
+                nonce: [6; 24],
+                payload: vec![7; 48],
+            }],
+            wraps: vec![wrap()],
+        }
+    }
+
+    #[test]
+    fn a_statement_is_read_as_it_was_written_and_in_no_other_form() {
+        for statement in [
+            ControlStatement::Epoch(epoch()),
+            ControlStatement::Pseudonym(PseudonymStatement {
+                check: Check([4; 16]),
+                wraps: vec![wrap()],
+            }),
+            ControlStatement::Wrap(WrapStatement {
+                subject: WrapSubject::Epoch(EpochId([5; 16])),
+                wraps: vec![wrap()],
+            }),
+        ] {
+            let payload = statement.to_payload();
+            assert_eq!(ControlStatement::from_payload(&payload), Ok(statement));
+            for length in 1..payload.len() {
+                let cut = ControlStatement::from_payload(&payload[..length]);
+                assert_eq!(cut, Err(StatementError::Malformed));
+            }
+            let longer = [payload, vec![0]].concat();
+            assert_eq!(ControlStatement::from_payload(&longer), Err(StatementError::Malformed));
+        }
+        assert_eq!(ControlStatement::from_payload(&[]), Err(StatementError::Malformed));
+    }
+
+    #[test]
+    fn what_a_newer_version_says_is_kept_as_it_is() {
+        let payload = [200, 1, 2, 3];
+        let statement = ControlStatement::from_payload(&payload).unwrap();
+        assert_eq!(statement, ControlStatement::Unknown { kind: 200, bytes: vec![1, 2, 3] });
+        assert_eq!(statement.to_payload(), payload);
+    }
+
+    #[test]
+    fn a_statement_beyond_its_bounds_is_refused() {
+        let mut crowded = epoch();
+        crowded.parents = vec![crowded.parents[0].clone(); PARENTS_MAX + 1];
+        let payload = ControlStatement::Epoch(crowded).to_payload();
+        assert_eq!(ControlStatement::from_payload(&payload), Err(StatementError::Bounds));
+        let payload = vec![200; STATEMENT_BYTES_MAX + 1];
+        assert_eq!(ControlStatement::from_payload(&payload), Err(StatementError::Bounds));
+        assert!(is_practice_name("Casamance") && !is_practice_name(" "));
+        assert!(!is_practice_name("a\nb") && !is_practice_name(&"x".repeat(129)));
+    }
+
+    #[test]
+    fn every_sealed_channel_has_a_kind_of_epoch() {
+        let kinds: Vec<_> = Channel::ALL.into_iter().filter_map(EpochKind::of).collect();
+        assert_eq!(kinds.len(), Channel::ALL.len() - 1);
+        assert_eq!(EpochKind::of(Channel::Restricted), Some(EpochKind::Restricted));
+    }
+}

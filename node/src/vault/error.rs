@@ -66,6 +66,12 @@ pub enum VaultError {
     /// A certificate that was not made for this node.
     #[error("this certificate does not belong to this node, or its signature is wrong")]
     ForeignCertificate,
+    /// A practice's name that is none.
+    #[error("a practice's name has 1 to 128 bytes and no control characters")]
+    PracticeName,
+    /// A site's name that is none.
+    #[error("a site's name has 1 to 64 bytes and no control characters")]
+    SiteName,
     /// The disk failed.
     #[error("{path}: {source}", path = path.display())]
     File {
