@@ -9,13 +9,23 @@
 //! key, no clock and no chance; what it shows depends on the set of changes, never on their order
 //! of arrival; and no change of a peer can panic it.
 
+mod change;
+mod conflict;
+mod document;
 mod grain;
+mod hostile;
 mod json;
 mod register;
 mod resource;
 mod section;
 
+pub use conflict::ConflictKind;
+pub use document::{
+    Applied, ChangeHash, ChartError, Choice, Conflict, ConflictValue, Document, Edit, Inspected,
+    Version, View, Written, inspect,
+};
 pub use grain::{Grain, grain, guarded, merging_table};
+pub use hostile::Refusal;
 pub use json::{canonical, parse_json};
 pub use resource::{Resource, ResourceError, ResourceKey, is_resource_id, is_resource_type};
 pub use section::{Home, Section, VOLUME_RESOURCES_MAX, home};

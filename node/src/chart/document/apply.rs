@@ -1,0 +1,185 @@
+//! Taking in the changes of others, who may be mistaken or malicious.
+//!
+//! Everything that can be checked is checked before Automerge sees the change, against the journal
+//! and the values that the author could have seen; a change that passes is one that an honest node
+//! in that position could have written. Automerge then decodes and applies it under guard, and
+//! should it fail in the middle all the same, the document is rebuilt as it was.
+
+use super::journal::Past;
+use super::register_key::RegisterKey;
+use super::{ChangeHash, ChartError, Document};
+use crate::chart::change::RawChange;
+use crate::chart::hostile::{Refusal, contain};
+use crate::chart::resource::ResourceKey;
+use automerge::{Change, ObjId, ROOT, ReadDoc};
+use std::collections::HashSet;
+
+/// What applying a change did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Applied {
+    /// The change.
+    pub hash: ChangeHash,
+    /// The resources that it touched, ordered; none if it was known.
+    pub touched: Vec<ResourceKey>,
+    /// Whether it was part of the document already.
+    pub known: bool,
+}
+
+/// What a change says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Inspected {
+    /// The change.
+    pub hash: ChangeHash,
+    /// Its actor.
+    pub actor: [u8; 16],
+    /// Its place among its actor's changes, from 1.
+    pub sequence: u64,
+    /// The changes that must be there before it.
+    pub dependencies: Vec<ChangeHash>,
+    /// Its author's clock.
+    pub unix_ms: u64,
+    /// The resources that it touches, ordered.
+    pub touched: Vec<ResourceKey>,
+}
+
+/// Reads what a change says of itself, without a document.
+pub fn inspect(change: &[u8]) -> Result<Inspected, ChartError> {
+    let change = RawChange::read(change)?;
+    let mut touched: Vec<ResourceKey> =
+        register_keys(&change)?.into_iter().map(|key| key.resource).collect();
+    touched.sort_unstable();
+    touched.dedup();
+    Ok(Inspected {
+        hash: ChangeHash(change.hash),
+        actor: change.actors[0],
+        sequence: change.sequence,
+        dependencies: change.dependencies.iter().copied().map(ChangeHash).collect(),
+        unix_ms: change.unix_ms,
+        touched,
+    })
+}
+
+/// What each operation is about; no register may be written twice.
+pub(super) fn register_keys<'a>(change: &RawChange<'a>) -> Result<Vec<RegisterKey<'a>>, Refusal> {
+    let mut names = HashSet::new();
+    if !change.operations.iter().all(|operation| names.insert(operation.key)) {
+        return Err(Refusal::Foreign("a register that is written twice"));
+    }
+    change.operations.iter().map(RegisterKey::read).collect()
+}
+
+impl Document {
+    /// Takes in a change that was written by the author whose actors start with this prefix.
+    /// A change that is known already is no error.
+    pub fn apply(&mut self, bytes: &[u8], actor_prefix: [u8; 8]) -> Result<Applied, ChartError> {
+        let change = RawChange::read(bytes)?;
+        let hash = ChangeHash(change.hash);
+        if change.actors[0][..8] != actor_prefix {
+            return Err(Refusal::Actor.into());
+        }
+        if self.has(&hash) {
+            return Ok(Applied { hash, touched: Vec::new(), known: true });
+        }
+        let keys = register_keys(&change)?;
+        let dependencies = self.dependencies(&change)?;
+        let past = self.journal.past(&dependencies);
+        self.check_place(&change, &dependencies, &past)?;
+        self.check_overwrites(&change, &keys, &past)?;
+        let decoded = contain(|| decode(bytes)).and_then(|decoded| decoded)?;
+        let applied = contain(|| self.automerge.apply_changes([decoded]));
+        let heads = self.automerge.get_heads();
+        let refusal = match applied {
+            Ok(Ok(())) if heads.iter().any(|head| head.0 == hash.0) => None,
+            Ok(_) => Some(Refusal::Engine),
+            Err(panic) => Some(panic),
+        };
+        if let Some(refusal) = refusal {
+            self.undo()?;
+            return Err(refusal.into());
+        }
+        let touched = self.journal.record(&change, &keys, &past);
+        self.note(bytes);
+        Ok(Applied { hash, touched, known: false })
+    }
+
+    fn dependencies(&self, change: &RawChange<'_>) -> Result<Vec<u32>, ChartError> {
+        let missing = |hash: &&[u8; 32]| self.journal.change(*hash).is_none();
+        let missing: Vec<ChangeHash> =
+            change.dependencies.iter().filter(missing).copied().map(ChangeHash).collect();
+        if !missing.is_empty() {
+            return Err(ChartError::MissingDependencies(missing));
+        }
+        Ok(change.dependencies.iter().filter_map(|hash| self.journal.change(hash)).collect())
+    }
+
+    /// An actor's changes are numbered without gaps, each has seen the one before, and its
+    /// operations are numbered from where its past ends.
+    fn check_place(
+        &self,
+        change: &RawChange<'_>,
+        dependencies: &[u32],
+        past: &Past,
+    ) -> Result<(), Refusal> {
+        let last = self.journal.last_of(&change.actors[0]);
+        let expected = last.map_or(1, |last| self.journal.changes[last as usize].sequence + 1);
+        if change.sequence != expected || !last.is_none_or(|last| past.contains(last)) {
+            return Err(Refusal::Sequence);
+        }
+        let ends = dependencies.iter().map(|at| self.journal.changes[*at as usize].end);
+        if change.start != ends.max().unwrap_or(0) + 1 {
+            return Err(Refusal::Numbering);
+        }
+        let known = |actor: &[u8; 16]| self.journal.last_of(actor).is_some();
+        if change.actors[1..].iter().all(known) { Ok(()) } else { Err(Refusal::Overwrites) }
+    }
+
+    /// A value overwrites all that its author saw in the register; a removal may spare the value
+    /// that won, which is how Automerge writes that it was confirmed.
+    fn check_overwrites(
+        &self,
+        change: &RawChange<'_>,
+        keys: &[RegisterKey<'_>],
+        past: &Past,
+    ) -> Result<(), Refusal> {
+        let heads: Vec<automerge::ChangeHash> =
+            change.dependencies.iter().copied().map(automerge::ChangeHash).collect();
+        for (operation, key) in change.operations.iter().zip(keys) {
+            let found = match past {
+                _ if !self.contains(&key.resource) => Ok(Vec::new()),
+                Past::Everything => self.automerge.get_all(ROOT, operation.key),
+                Past::Set(_) => self.automerge.get_all_at(ROOT, operation.key, &heads),
+            };
+            let found = found.map_err(|_| Refusal::Engine)?;
+            let mut seen: Vec<(u64, &[u8])> =
+                found.iter().filter_map(|(_, id)| parts(id)).collect();
+            let named = operation.overwrites.iter();
+            let mut named: Vec<(u64, &[u8])> =
+                named.map(|(counter, at)| (*counter, change.actors[*at].as_slice())).collect();
+            seen.sort_unstable();
+            named.sort_unstable();
+            let sound = match operation.value {
+                Some(_) => named == seen,
+                None => !named.is_empty() && named.iter().all(|id| seen.contains(id)),
+            };
+            if !sound {
+                return Err(Refusal::Overwrites);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn parts(id: &ObjId) -> Option<(u64, &[u8])> {
+    match id {
+        ObjId::Root => None,
+        ObjId::Id(counter, actor, _) => Some((*counter, actor.to_bytes())),
+    }
+}
+
+/// Has Automerge read the change, and sees to it that it would write the same: what is spelled
+/// otherwise is what its decoders stumble over.
+fn decode(bytes: &[u8]) -> Result<Change, Refusal> {
+    let change = Change::from_bytes(bytes.to_vec()).map_err(|_| Refusal::Malformed)?;
+    let again = Change::from(change.decode());
+    if again.raw_bytes() == bytes { Ok(change) } else { Err(Refusal::Malformed) }
+}

@@ -1,0 +1,287 @@
+//! What every change touched, and which touches happened apart from each other.
+//!
+//! Automerge keeps the values; the journal keeps who had seen whom. It is kept beside the
+//! Automerge document because it answers in a few look-ups what would cost Automerge a decoding of
+//! its whole history: whether a change is news to what a resource already holds. In a linear
+//! history (every change has seen all others) that is one comparison.
+
+use super::register_key::RegisterKey;
+use crate::chart::change::RawChange;
+use crate::chart::resource::ResourceKey;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, HashMap};
+
+/// A change, as the journal knows it: its parents, its actor, its clock.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Node {
+    pub(super) hash: [u8; 32],
+    pub(super) actor: u32,
+    pub(super) sequence: u64,
+    /// The counter of its last operation.
+    pub(super) end: u64,
+    pub(super) unix_ms: u64,
+    dependencies: Vec<u32>,
+}
+
+/// One change's doings on one resource.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(crate) struct Touch {
+    /// The change's place in the journal.
+    pub(crate) change: u32,
+    /// The elements that it wrote, removed or decided, by their numbers.
+    pub(crate) elements: Vec<u32>,
+    /// The earlier touches of this resource that its author had not seen, ascending.
+    pub(crate) beside: Vec<u32>,
+    /// The conflicts that it decided.
+    pub(crate) decisions: Vec<Decision>,
+}
+
+/// A conflict decided: the touches that the decider saw and named.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Decision {
+    /// The element, or the register that stands for the resource.
+    pub(crate) element: u32,
+    /// The touches, ascending; all of them lie in the decider's past.
+    pub(crate) named: Vec<u32>,
+}
+
+/// All that happened to one resource.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(crate) struct Story {
+    /// In order of arrival, which is a causal order.
+    pub(crate) touches: Vec<Touch>,
+    /// Every element ever touched, in order of first touch.
+    pub(crate) elements: Vec<u32>,
+    /// The touches that no other one has seen, ascending.
+    pub(crate) heads: Vec<u32>,
+    /// Whether any two touches ever happened apart.
+    pub(crate) contested: bool,
+}
+
+impl Story {
+    /// Whether neither of two touches has seen the other.
+    pub(crate) fn apart(&self, a: u32, b: u32) -> bool {
+        let (early, late) = (a.min(b), a.max(b));
+        early != late && self.touches[late as usize].beside.binary_search(&early).is_ok()
+    }
+
+    /// Whether `late` has seen `early`.
+    pub(crate) fn before(&self, early: u32, late: u32) -> bool {
+        early < late && !self.apart(early, late)
+    }
+
+    fn of_change(&self, change: u32) -> Option<u32> {
+        self.touches.binary_search_by_key(&change, |touch| touch.change).ok().map(|at| at as u32)
+    }
+}
+
+/// The journal of a document.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(from = "Saved")]
+pub(super) struct Journal {
+    pub(super) changes: Vec<Node>,
+    actors: Vec<[u8; 16]>,
+    names: Vec<String>,
+    pub(super) stories: BTreeMap<ResourceKey, Story>,
+    #[serde(skip)]
+    by_hash: HashMap<[u8; 32], u32>,
+    #[serde(skip)]
+    by_actor: HashMap<[u8; 16], Actor>,
+    #[serde(skip)]
+    by_name: HashMap<String, u32>,
+    #[serde(skip)]
+    heads: Vec<u32>,
+}
+
+/// What of a journal is kept on disk; the rest follows from it.
+#[derive(Deserialize)]
+struct Saved {
+    changes: Vec<Node>,
+    actors: Vec<[u8; 16]>,
+    names: Vec<String>,
+    stories: BTreeMap<ResourceKey, Story>,
+}
+
+impl From<Saved> for Journal {
+    fn from(saved: Saved) -> Self {
+        let Saved { changes, actors, names, stories } = saved;
+        let mut journal = Self { actors, names, stories, ..Self::default() };
+        journal.by_name = numbered(&journal.names);
+        for (number, actor) in (0..).zip(&journal.actors) {
+            journal.by_actor.insert(*actor, Actor { number, last: None });
+        }
+        for node in changes {
+            journal.link(node);
+        }
+        journal
+    }
+}
+
+fn numbered(names: &[String]) -> HashMap<String, u32> {
+    names.iter().cloned().zip(0..).collect()
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Actor {
+    number: u32,
+    last: Option<u32>,
+}
+
+/// The changes that a change has seen.
+pub(super) enum Past {
+    /// All that the document holds.
+    Everything,
+    /// Those whose bit is set.
+    Set(Vec<u64>),
+}
+
+impl Past {
+    pub(super) fn contains(&self, change: u32) -> bool {
+        match self {
+            Self::Everything => true,
+            Self::Set(bits) => bits[change as usize / 64] >> (change % 64) & 1 == 1,
+        }
+    }
+}
+
+impl Journal {
+    pub(super) fn change(&self, hash: &[u8; 32]) -> Option<u32> {
+        self.by_hash.get(hash).copied()
+    }
+
+    pub(super) fn hash(&self, change: u32) -> [u8; 32] {
+        self.changes[change as usize].hash
+    }
+
+    pub(super) fn heads(&self) -> impl Iterator<Item = [u8; 32]> {
+        self.heads.iter().map(|head| self.hash(*head))
+    }
+
+    /// The last change of an actor.
+    pub(super) fn last_of(&self, actor: &[u8; 16]) -> Option<u32> {
+        self.by_actor.get(actor)?.last
+    }
+
+    pub(super) fn name(&self, element: u32) -> &str {
+        &self.names[element as usize]
+    }
+
+    pub(super) fn number(&self, name: &str) -> Option<u32> {
+        self.by_name.get(name).copied()
+    }
+
+    /// The past of a change with these parents.
+    pub(super) fn past(&self, dependencies: &[u32]) -> Past {
+        if self.heads.iter().all(|head| dependencies.contains(head)) {
+            return Past::Everything;
+        }
+        let mut seen = vec![0_u64; self.changes.len().div_ceil(64)];
+        let mut pending = dependencies.to_vec();
+        while let Some(change) = pending.pop() {
+            let (word, bit) = (change as usize / 64, 1 << (change % 64));
+            if seen[word] & bit == 0 {
+                seen[word] |= bit;
+                pending.extend(&self.changes[change as usize].dependencies);
+            }
+        }
+        Past::Set(seen)
+    }
+
+    /// Writes down a change whose parents are all known; tells the resources that it touched.
+    pub(super) fn record(
+        &mut self,
+        change: &RawChange<'_>,
+        keys: &[RegisterKey<'_>],
+        past: &Past,
+    ) -> Vec<ResourceKey> {
+        let dependencies =
+            change.dependencies.iter().filter_map(|hash| self.change(hash)).collect();
+        let number = self.changes.len() as u32;
+        let mut touches: BTreeMap<ResourceKey, Touch> = BTreeMap::new();
+        for key in keys {
+            let touch = touches.entry(key.resource.clone()).or_default();
+            touch.change = number;
+            for element in key.touched() {
+                let element = self.numbered_name(element);
+                if !touch.elements.contains(&element) {
+                    touch.elements.push(element);
+                }
+            }
+            if let Some(decided) = &key.decided {
+                let element = self.numbered_name(&decided.element);
+                let named = self.named(&key.resource, &decided.named, past);
+                touch.decisions.push(Decision { element, named });
+            }
+        }
+        let touched: Vec<ResourceKey> = touches.keys().cloned().collect();
+        for (key, touch) in touches {
+            self.stories.entry(key).or_default().add(touch, past);
+        }
+        let actor = self.numbered_actor(change.actors[0]);
+        let (hash, sequence) = (change.hash, change.sequence);
+        let (end, unix_ms) = (change.end(), change.unix_ms);
+        self.link(Node { hash, actor, sequence, end, unix_ms, dependencies });
+        touched
+    }
+
+    fn link(&mut self, node: Node) {
+        let number = self.changes.len() as u32;
+        self.by_hash.insert(node.hash, number);
+        let actor = self.actors[node.actor as usize];
+        self.by_actor.insert(actor, Actor { number: node.actor, last: Some(number) });
+        self.heads.retain(|head| !node.dependencies.contains(head));
+        self.heads.push(number);
+        self.changes.push(node);
+    }
+
+    /// The touches behind these hashes, as far as the decider can have seen them.
+    fn named(&self, key: &ResourceKey, hashes: &[[u8; 32]], past: &Past) -> Vec<u32> {
+        let Some(story) = self.stories.get(key) else {
+            return Vec::new();
+        };
+        let seen = hashes.iter().filter_map(|hash| self.change(hash));
+        let seen = seen.filter(|change| past.contains(*change));
+        let mut named: Vec<u32> = seen.filter_map(|change| story.of_change(change)).collect();
+        named.sort_unstable();
+        named.dedup();
+        named
+    }
+
+    fn numbered_name(&mut self, name: &str) -> u32 {
+        if let Some(number) = self.number(name) {
+            return number;
+        }
+        let number = self.names.len() as u32;
+        self.names.push(name.to_owned());
+        self.by_name.insert(name.to_owned(), number);
+        number
+    }
+
+    fn numbered_actor(&mut self, actor: [u8; 16]) -> u32 {
+        if let Some(known) = self.by_actor.get(&actor) {
+            return known.number;
+        }
+        let number = self.actors.len() as u32;
+        self.actors.push(actor);
+        number
+    }
+}
+
+impl Story {
+    fn add(&mut self, mut touch: Touch, past: &Past) {
+        let number = self.touches.len() as u32;
+        if matches!(past, Past::Set(_)) {
+            let unseen = |(_, earlier): &(u32, &Touch)| !past.contains(earlier.change);
+            touch.beside = (0..).zip(&self.touches).filter(unseen).map(|(at, _)| at).collect();
+        }
+        self.contested |= !touch.beside.is_empty();
+        for element in &touch.elements {
+            if !self.elements.contains(element) {
+                self.elements.push(*element);
+            }
+        }
+        self.heads.retain(|head| touch.beside.binary_search(head).is_ok());
+        self.heads.push(number);
+        self.touches.push(touch);
+    }
+}

@@ -1,0 +1,170 @@
+//! The names of registers: `Type/id` for a record, `Type/id/element` for an element, and
+//! `Type/id/_resolved/<seen>` for a conflict that somebody decided.
+
+use crate::chart::change::{Operation, Scalar};
+use crate::chart::grain::{Grain, grain};
+use crate::chart::hostile::Refusal;
+use crate::chart::json::canonical;
+use crate::chart::register::{DELETED, MOVED, Register, WHOLE, element_of};
+use crate::chart::resource::{ResourceKey, is_element_name};
+use automerge::ScalarValue;
+use data_encoding::HEXLOWER;
+use serde::{Deserialize, Serialize};
+
+/// The register under which a decision stands.
+const RESOLVED: &str = "_resolved";
+
+/// Marks the bytes of [`Register::Group`]; JSON can't start so.
+const GROUP: u8 = b'+';
+
+/// A register's name, and what an operation on it means.
+#[derive(Debug)]
+pub(super) struct RegisterKey<'a> {
+    pub(super) resource: ResourceKey,
+    /// The element, if the register is one.
+    element: Option<&'a str>,
+    /// The decision, if the register is one.
+    pub(super) decided: Option<Decided>,
+}
+
+/// What somebody decided, as it is written to the document.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Decided {
+    /// The conflict's element.
+    pub(super) element: String,
+    /// The elements whose values were settled.
+    pub(super) settled: Vec<String>,
+    /// The changes that the conflict consisted of, as the decider saw it.
+    pub(super) named: Vec<[u8; 32]>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct DecidedText {
+    element: String,
+    named: Vec<String>,
+    settled: Vec<String>,
+}
+
+impl Decided {
+    pub(super) fn to_bytes(&self) -> Vec<u8> {
+        let text = DecidedText {
+            element: self.element.clone(),
+            named: self.named.iter().map(|hash| HEXLOWER.encode(hash)).collect(),
+            settled: self.settled.clone(),
+        };
+        let value = serde_json::to_value(text).expect("strings are JSON");
+        canonical(&value).into_bytes()
+    }
+
+    fn from_bytes(bytes: &[u8], kind: &str) -> Option<Self> {
+        let text: DecidedText = serde_json::from_slice(bytes).ok()?;
+        let named = text.named.iter().map(|hash| {
+            HEXLOWER.decode(hash.as_bytes()).ok().and_then(|hash| hash.try_into().ok())
+        });
+        let decided = Self {
+            named: named.collect::<Option<Vec<[u8; 32]>>>()?,
+            element: text.element,
+            settled: text.settled,
+        };
+        let known = |element: &String| is_element(kind, element) || element == WHOLE;
+        let sound = decided.settled.iter().chain([&decided.element]).all(known);
+        (sound && decided.to_bytes() == bytes).then_some(decided)
+    }
+}
+
+fn is_element(kind: &str, element: &str) -> bool {
+    matches!(element, DELETED | MOVED)
+        || match grain(kind) {
+            Grain::Record => element == WHOLE,
+            _ => is_element_name(element) && element_of(kind, element) == element,
+        }
+}
+
+/// The name of an element's register.
+pub(super) fn name(key: &ResourceKey, element: &str) -> String {
+    if element == WHOLE { key.to_string() } else { format!("{key}/{element}") }
+}
+
+/// The name of a decision's register.
+pub(super) fn decision_name(key: &ResourceKey, seen: &str) -> String {
+    format!("{key}/{RESOLVED}/{seen}")
+}
+
+impl<'a> RegisterKey<'a> {
+    /// What an operation is about, if it is one that a node writes.
+    pub(super) fn read(operation: &Operation<'a>) -> Result<Self, Refusal> {
+        let mut steps = operation.key.splitn(4, '/');
+        let (kind, id) = (steps.next().unwrap_or_default(), steps.next().unwrap_or_default());
+        let resource = ResourceKey::new(kind, id).map_err(|_| Refusal::Register)?;
+        let (element, decided) = match (steps.next(), steps.next()) {
+            (None, None) if grain(kind) == Grain::Record => (Some(WHOLE), None),
+            (Some(element), None) if element != WHOLE && is_element(kind, element) => {
+                (Some(element), None)
+            }
+            (Some(RESOLVED), Some(seen)) if is_seen(seen) => match operation.value {
+                Some(Scalar::Bytes(bytes)) => (None, Decided::from_bytes(bytes, kind)),
+                _ => return Err(Refusal::Register),
+            },
+            _ => return Err(Refusal::Register),
+        };
+        if element.is_none() && decided.is_none() {
+            return Err(Refusal::Register);
+        }
+        if let (Some(element), Some(value)) = (element, operation.value) {
+            let register = register_of(value).ok_or(Refusal::Register)?;
+            if !register.is_well_formed(kind, element) {
+                return Err(Refusal::Register);
+            }
+        }
+        Ok(Self { resource, element, decided })
+    }
+
+    /// The elements whose values its author vouches for.
+    pub(super) fn touched(&self) -> impl Iterator<Item = &str> {
+        let settled = self.decided.iter().flat_map(|decided| &decided.settled);
+        self.element.into_iter().chain(settled.map(String::as_str))
+    }
+}
+
+fn is_seen(seen: &str) -> bool {
+    seen.len() == 16 && seen.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+fn register_of(value: Scalar<'_>) -> Option<Register> {
+    Some(match value {
+        Scalar::Text(text) => Register::Text(text.to_owned()),
+        Scalar::Integer(whole) => Register::Integer(whole),
+        Scalar::Flag(flag) => Register::Flag(flag),
+        Scalar::Bytes(bytes) => return of_bytes(bytes),
+    })
+}
+
+fn of_bytes(bytes: &[u8]) -> Option<Register> {
+    let text = |bytes: &[u8]| std::str::from_utf8(bytes).ok().map(str::to_owned);
+    match bytes {
+        [GROUP, members @ ..] => text(members).map(Register::Group),
+        json => text(json).map(Register::Json),
+    }
+}
+
+/// The register as Automerge stores it.
+pub(super) fn to_scalar(register: &Register) -> ScalarValue {
+    match register {
+        Register::Text(text) => ScalarValue::Str(text.as_str().into()),
+        Register::Integer(whole) => ScalarValue::Int(*whole),
+        Register::Flag(flag) => ScalarValue::Boolean(*flag),
+        Register::Json(json) => ScalarValue::Bytes(json.clone().into_bytes()),
+        Register::Group(members) => ScalarValue::Bytes([&[GROUP], members.as_bytes()].concat()),
+    }
+}
+
+/// The register of what Automerge stores; nothing that passed [`RegisterKey::read`] is lost.
+pub(super) fn from_scalar(value: &ScalarValue) -> Option<Register> {
+    match value {
+        ScalarValue::Str(text) => Some(Register::Text(text.to_string())),
+        ScalarValue::Int(whole) => Some(Register::Integer(*whole)),
+        ScalarValue::Boolean(flag) => Some(Register::Flag(*flag)),
+        ScalarValue::Bytes(bytes) => of_bytes(bytes),
+        _ => None,
+    }
+}
