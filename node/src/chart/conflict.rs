@@ -271,8 +271,8 @@ impl<'a> Search<'a> {
             (false, true) => self.own_changes(a, b),
             _ => return None,
         };
-        let others = edited.iter().any(|element| *element != deleted);
-        others.then(|| (ConflictKind::DeletedAndEdited, BTreeSet::from([deleted])))
+        let disputed = !edited.is_empty();
+        disputed.then(|| (ConflictKind::DeletedAndEdited, BTreeSet::from([deleted])))
     }
 
     fn moved_and_edited(
@@ -290,8 +290,7 @@ impl<'a> Search<'a> {
             (None, Some(_)) => self.own_changes(a, b),
             _ => return None,
         };
-        let others = edited.iter().any(|element| *element != moved);
-        others.then_some((ConflictKind::SameResource, over))
+        (!edited.is_empty()).then_some((ConflictKind::SameResource, over))
     }
 
     fn value(&self, touch: u32, element: u32) -> Option<Register> {

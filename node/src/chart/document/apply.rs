@@ -103,7 +103,7 @@ impl Document {
     }
 
     fn dependencies(&self, change: &RawChange<'_>) -> Result<Vec<u32>, ChartError> {
-        let missing = |hash: &&[u8; 32]| self.journal.change(*hash).is_none();
+        let missing = |hash: &&[u8; 32]| self.journal.change(hash).is_none();
         let missing: Vec<ChangeHash> =
             change.dependencies.iter().filter(missing).copied().map(ChangeHash).collect();
         if !missing.is_empty() {

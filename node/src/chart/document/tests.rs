@@ -304,7 +304,15 @@ fn deleted_here_and_edited_there_stays_visible_until_somebody_decides() {
     sites.at_b(decide(Choice::Value(kept.change.value_id())));
     sites.meet();
     let view = sites.a.view(&key("Observation/o")).unwrap();
-    assert!(view.deleted != view.conflicts.is_empty() || !view.deleted);
+    assert!(!view.deleted && view.conflicts.len() == 1);
+    let conflict = &view.conflicts[0];
+    let gone = conflict.values.iter().find(|value| value.deleted).unwrap();
+    let chosen = Choice::Value(gone.change.value_id());
+    let (element, seen) = ("_deleted".to_owned(), conflict.seen.clone());
+    sites.at_b(Edit::Resolve { key: key("Observation/o"), element, chosen, seen });
+    sites.meet();
+    let view = sites.a.view(&key("Observation/o")).unwrap();
+    assert!(view.deleted && view.conflicts.is_empty());
 }
 
 #[test]
