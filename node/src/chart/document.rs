@@ -8,6 +8,7 @@ mod error;
 mod history;
 pub(super) mod journal;
 mod register_key;
+mod tests;
 mod write;
 
 pub use self::apply::{Applied, Inspected, inspect};
@@ -406,6 +407,3 @@ impl State {
         Value::Object(members)
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,5 +1,7 @@
 //! Documents as people use them: alone, apart, and together again.
 
+#![cfg(test)]
+
 mod campaign;
 mod convergence;
 mod measure;

@@ -1,5 +1,7 @@
 //! Changes that nobody honest wrote.
 
+#![cfg(test)]
+
 use super::*;
 use crate::chart::change::RawChange;
 use automerge::ScalarValue;

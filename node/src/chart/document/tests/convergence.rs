@@ -1,5 +1,7 @@
 //! Three sites edit as they like, exchange as chance has it, and must end alike.
 
+#![cfg(test)]
+
 use super::*;
 use rand_chacha::ChaCha20Rng;
 use rand_core::{Rng, SeedableRng};

@@ -1,5 +1,7 @@
 //! Figures, by hand: `cargo test --release -p carnet-node measure -- --ignored --nocapture`.
 
+#![cfg(test)]
+
 use super::*;
 use crate::base::environment::Environment;
 

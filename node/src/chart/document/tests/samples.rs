@@ -1,5 +1,7 @@
 //! Third-party resources, if they are at hand.
 
+#![cfg(test)]
+
 use super::*;
 use std::path::PathBuf;
 
