@@ -14,8 +14,6 @@ pub enum Grain {
     Statement,
     /// What is written once and corrected whole: one register for the resource.
     Record,
-    /// A note: elements like a statement; while it is a draft, its text may be written together.
-    Text,
 }
 
 /// What the table says about one type.
@@ -34,7 +32,6 @@ pub(crate) struct Rule {
 const STATEMENT: (Grain, bool) = (Grain::Statement, false);
 const GUARDED: (Grain, bool) = (Grain::Statement, true);
 const RECORD: (Grain, bool) = (Grain::Record, false);
-const TEXT: (Grain, bool) = (Grain::Text, true);
 
 const fn entry(
     kind: &'static str,
@@ -73,7 +70,7 @@ const RULES: [Rule; 146] = [
     entry("Communication", RECORD, Clinical, &["subject"]),
     entry("CommunicationRequest", GUARDED, Clinical, &["subject"]),
     entry("CompartmentDefinition", RECORD, Clinical, &[]),
-    entry("Composition", TEXT, Clinical, &["subject"]),
+    entry("Composition", GUARDED, Clinical, &["subject"]),
     entry("ConceptMap", RECORD, Clinical, &[]),
     entry("Condition", GUARDED, Critical, &["subject"]),
     entry("Consent", GUARDED, Clinical, &["patient"]),
@@ -220,7 +217,6 @@ pub fn merging_table() -> String {
     for rule in &RULES {
         let (grain, conflict) = match (rule.grain, rule.guarded) {
             (Grain::Record, _) => ("whole resource", "the resource"),
-            (Grain::Text, _) => ("element; draft text by letter", "it at all; not a draft's text"),
             (Grain::Statement, true) => ("element", "it at all"),
             (Grain::Statement, false) => ("element", "the same element"),
         };
@@ -272,7 +268,7 @@ mod tests {
         }
         assert!(grain("Patient") == Grain::Statement && !guarded("Patient"));
         assert_eq!(grain("Observation"), Grain::Record);
-        assert_eq!(grain("Composition"), Grain::Text);
+        assert!(grain("Composition") == Grain::Statement && guarded("Composition"));
     }
 
     #[test]
