@@ -12,6 +12,8 @@ pub mod limit;
 pub mod message;
 pub mod receipt;
 pub mod run;
+pub mod session;
+mod transfer;
 pub mod wire;
 
 pub use ed25519_dalek::SigningKey;

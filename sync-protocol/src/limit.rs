@@ -80,5 +80,9 @@ pub const JOIN_BYTES_MAX: usize = 32 << 10;
 /// How long the HELLOs may take: two minutes, on a line that is up 30 seconds in every 60.
 pub const HELLO_WAIT_MS: u64 = 120_000;
 
-/// How long a link rests before what has moved since the last receipt gets the next one.
-pub const RECEIPT_REST_MS: u64 = 2_000;
+/// How long a link rests before what has moved since the last receipt gets the next one: a busy
+/// link spends two frames of 400 bytes on receipts in this time.
+pub const RECEIPT_REST_MS: u64 = 5_000;
+
+/// How long the dialer waits after the listener could not sign, because more had moved.
+pub const RECEIPT_RETRY_MS: u64 = 500;

@@ -6,7 +6,7 @@
 use crate::certificate::{Certificate, NodeKeys};
 use crate::entry::{Codec, SignatureBytes, sign, verify};
 use crate::error::Violation;
-use crate::frontier::Head;
+use crate::frontier::{Frontier, Head};
 use crate::id::{Channel, LogId, PracticeId, ReceiptId, TransportKey};
 use crate::receipt::ReceiptBody;
 use crate::{limit, wire};
@@ -72,6 +72,15 @@ pub struct ChannelDigest {
     pub digest: [u8; 16],
 }
 
+impl ChannelDigest {
+    /// The digest of one channel of a frontier.
+    pub fn of(frontier: &Frontier, channel: Channel) -> Self {
+        let mut digest = [0; 16];
+        digest.copy_from_slice(&frontier.digest(channel)[..16]);
+        Self { channel, digest }
+    }
+}
+
 /// What a HELLO says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HelloBody {
@@ -123,7 +132,7 @@ pub type LogHeads = Vec<(LogId, Vec<Head>)>;
 /// Why a node does not take a log's entries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum RefuseReason {
-    /// No certificate of the author is held. Sent again once more of `control` has arrived.
+    /// No certificate of the author is held. Sent again when the refusing side asks for it.
     Uncertified,
     /// The entries do not follow anything that is held.
     Gap,
@@ -173,6 +182,9 @@ pub enum Message {
     Acknowledge(Vec<Acknowledgement>),
     /// What I now hold of logs of which you hold more than I did.
     Holding(LogHeads),
+    /// I refused these logs for lack of a certificate, and may take them now: more of the control
+    /// channel has come to me.
+    Reconsider(Vec<LogId>),
     /// Points of a forked log that I hold, so that you can find the last one in common.
     Waypoints {
         /// The log.
