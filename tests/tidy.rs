@@ -41,8 +41,8 @@ const OWNERS: [(&str, &[&str]); 12] = [
     ("automerge", &["node/src/chart"]),
     // The benchmarks compare with a bare SQLite commit.
     ("rusqlite", &["node/src/store", "simulations/src"]),
-    ("quinn", &["node/src/sync/endpoint", "node/src/sync/link"]),
-    ("rustls", &["node/src/sync/endpoint", "node/src/sync/link"]),
+    ("quinn", &["node/src/sync"]),
+    ("rustls", &["node/src/sync/endpoint", "node/src/sync/tls"]),
     ("chacha20poly1305", &["node/src/vault"]),
     ("hpke", &["node/src/vault"]),
     ("argon2", &["node/src/vault"]),

@@ -1,1 +1,25 @@
-//! Carries sync sessions over QUIC.
+//! Carries sync sessions over QUIC: one link to each peer, dialed again whenever it is lost.
+//!
+//! [`Network`] is the whole of it to others. It reaches what is kept through [`Replica`]; the
+//! conversation itself is `sync_protocol`'s [`Session`](carnet_sync_protocol::session::Session).
+
+mod desk;
+mod endpoint;
+pub mod enrol;
+mod error;
+mod lanes;
+mod link;
+mod network;
+mod registry;
+mod replica;
+pub mod schedule;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
+mod tls;
+
+pub use error::SyncError;
+pub use network::{Network, NetworkConfig, PeerOutcome};
+pub use registry::{LinkStatus, PeerAddress};
+pub use replica::{Credentials, Replica, ReplicaError, Stored};

@@ -1,0 +1,237 @@
+//! Puts a session's questions to the replica, on threads that may block, and brings the answers.
+//!
+//! What changes the replica is done strictly in order. Runs that wait while others are being
+//! stored are then stored together, so that a stream of small runs costs few disk syncs.
+
+use super::replica::{Replica, ReplicaError};
+use carnet_sync_protocol::certificate::VerifiedCertificate;
+use carnet_sync_protocol::entry::VerifiedRun;
+use carnet_sync_protocol::frontier::{Frontier, Head};
+use carnet_sync_protocol::id::{LogId, NodeId};
+use carnet_sync_protocol::message::LogHeads;
+use carnet_sync_protocol::receipt::StoredReceipt;
+use carnet_sync_protocol::session::Input;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use tokio::sync::mpsc;
+
+/// Runs that are stored together at most.
+const BATCH_RUNS_MAX: usize = 64;
+
+/// A question, or something to keep.
+pub(super) enum Task {
+    Identify(Box<VerifiedCertificate>),
+    Load {
+        request: u64,
+        log: LogId,
+        after: Vec<Head>,
+        until: Head,
+        bytes_max: usize,
+    },
+    FindKnown {
+        request: u64,
+        heads: Vec<(LogId, Head)>,
+    },
+    FindWaypoints {
+        request: u64,
+        log: LogId,
+    },
+    Store {
+        request: u64,
+        runs: Vec<VerifiedRun>,
+    },
+    KeepReceipt {
+        peer: NodeId,
+        receipt: Box<StoredReceipt>,
+    },
+    NotePeer {
+        peer: NodeId,
+        frontier: Frontier,
+    },
+    /// Our whole frontier, when some advances were missed.
+    Frontier,
+}
+
+impl Task {
+    const fn changes(&self) -> bool {
+        matches!(self, Self::Store { .. } | Self::KeepReceipt { .. } | Self::NotePeer { .. })
+    }
+}
+
+/// An answer: an input for the session, or the end of it.
+pub(super) type Answer = Result<Input, ReplicaError>;
+
+/// One link's way to the replica.
+pub(super) struct Desk {
+    questions: mpsc::UnboundedSender<Task>,
+    changes: mpsc::UnboundedSender<Task>,
+}
+
+impl Desk {
+    /// Opens a desk. The queues are bounded by what a session leaves unanswered.
+    pub(super) fn open(replica: &Arc<dyn Replica>) -> (Self, mpsc::UnboundedReceiver<Answer>) {
+        let (answers, answered) = mpsc::unbounded_channel();
+        let (questions, asked) = mpsc::unbounded_channel();
+        let (changes, changing) = mpsc::unbounded_channel();
+        tokio::spawn(serve(replica.clone(), asked, answers.clone()));
+        tokio::spawn(serve(replica.clone(), changing, answers));
+        (Self { questions, changes }, answered)
+    }
+
+    /// Hands in a task. Its answer comes later, unless there is none to it.
+    pub(super) fn put(&self, task: Task) {
+        let queue = if task.changes() { &self.changes } else { &self.questions };
+        // A desk whose replica has failed is closed; the failure itself ends the link.
+        let _ = queue.send(task);
+    }
+}
+
+/// What a link is having stored, so that news of it from the ledger do not overtake the answer:
+/// the session would take them for entries that the peer lacks, and send them back to it.
+#[derive(Default)]
+pub(super) struct Storing {
+    requests: BTreeMap<u64, LogId>,
+    put_off: BTreeMap<LogId, Vec<Head>>,
+}
+
+impl Storing {
+    /// Runs (of one log) are handed in.
+    pub(super) fn begin(&mut self, request: u64, runs: &[VerifiedRun]) {
+        self.requests.extend(runs.first().map(|run| (request, run.log())));
+    }
+
+    /// The answer has come; gives the news that waited for it.
+    pub(super) fn end(&mut self, request: u64) -> Option<LogHeads> {
+        let log = self.requests.remove(&request)?;
+        if self.requests.values().any(|other| *other == log) {
+            return None;
+        }
+        self.put_off.remove(&log).map(|heads| vec![(log, heads)])
+    }
+
+    /// Keeps back the news of logs that are being stored, and returns the others.
+    pub(super) fn put_off(&mut self, heads: LogHeads) -> LogHeads {
+        let storing: BTreeSet<&LogId> = self.requests.values().collect();
+        let (later, now): (LogHeads, LogHeads) =
+            heads.into_iter().partition(|(log, _)| storing.contains(log));
+        self.put_off.extend(later);
+        now
+    }
+}
+
+async fn serve(
+    replica: Arc<dyn Replica>,
+    mut tasks: mpsc::UnboundedReceiver<Task>,
+    answers: mpsc::UnboundedSender<Answer>,
+) {
+    let mut next = None;
+    while let Some(task) = match next.take() {
+        Some(task) => Some(task),
+        None => tasks.recv().await,
+    } {
+        let mut batch = vec![task];
+        while let Some(Task::Store { .. }) = batch.last()
+            && runs(&batch) < BATCH_RUNS_MAX
+            && let Ok(task) = tasks.try_recv()
+        {
+            batch.push(task);
+        }
+        if batch.len() > 1 && !matches!(batch.last(), Some(Task::Store { .. })) {
+            next = batch.pop();
+        }
+        let replica = replica.clone();
+        // Join errors are a panic of the replica, which is a bug and reported as such already.
+        let Ok(results) = tokio::task::spawn_blocking(move || perform(&*replica, batch)).await
+        else {
+            let _ = answers.send(Err(ReplicaError("the ledger's thread panicked".into())));
+            return;
+        };
+        for result in results {
+            let failed = result.is_err();
+            if answers.send(result).is_err() || failed {
+                return;
+            }
+        }
+    }
+}
+
+fn runs(batch: &[Task]) -> usize {
+    let count = |task: &Task| if let Task::Store { runs, .. } = task { runs.len() } else { 0 };
+    batch.iter().map(count).sum()
+}
+
+fn perform(replica: &dyn Replica, batch: Vec<Task>) -> Vec<Answer> {
+    let mut stores = Vec::new();
+    let mut answers = Vec::new();
+    for task in batch {
+        match task {
+            Task::Store { request, runs } => stores.push((request, runs)),
+            other => answers.extend(answer(replica, other).transpose()),
+        }
+    }
+    match store(replica, stores) {
+        Ok(stored) => answers.extend(stored.into_iter().map(Ok)),
+        Err(error) => answers.push(Err(error)),
+    }
+    answers
+}
+
+/// Answers whatever is not about storing runs.
+fn answer(replica: &dyn Replica, task: Task) -> Result<Option<Input>, ReplicaError> {
+    Ok(Some(match task {
+        Task::Identify(certificate) => Input::PeerKnown(replica.identify(&certificate)?),
+        Task::Load { request, log, after, until, bytes_max } => {
+            Input::Loaded { request, runs: replica.load(log, &after, until, bytes_max)? }
+        }
+        Task::FindKnown { request, heads } => {
+            let known = replica.known(heads)?;
+            Input::Known { request, known: known.into_iter().map(|(_, head)| head).collect() }
+        }
+        Task::FindWaypoints { request, log } => {
+            Input::Waypoints { request, points: replica.waypoints(log)? }
+        }
+        Task::KeepReceipt { peer, receipt } => {
+            replica.keep_receipt(peer, *receipt)?;
+            Input::ReceiptKept
+        }
+        Task::NotePeer { peer, frontier } => {
+            replica.note_peer_frontier(peer, frontier)?;
+            return Ok(None);
+        }
+        Task::Frontier => Input::Advanced(replica.frontier()?.0.into_iter().collect()),
+        Task::Store { .. } => return Ok(None),
+    }))
+}
+
+/// Stores the runs of several requests together and answers each.
+fn store(
+    replica: &dyn Replica,
+    mut requests: Vec<(u64, Vec<VerifiedRun>)>,
+) -> Result<Vec<Input>, ReplicaError> {
+    if requests.is_empty() {
+        return Ok(Vec::new());
+    }
+    let alone = requests.len() == 1;
+    let logs: Vec<BTreeSet<LogId>> =
+        requests.iter().map(|(_, runs)| runs.iter().map(VerifiedRun::log).collect()).collect();
+    let stored = match &mut requests[..] {
+        [(_, runs)] => replica.store(std::mem::take(runs))?,
+        _ => replica.store(requests.iter().flat_map(|(_, runs)| runs.iter().cloned()).collect())?,
+    };
+    let mut answers = Vec::new();
+    for ((request, runs), logs) in requests.into_iter().zip(logs) {
+        // A refusal may concern another request's run of the same log: storing is repeatable, so
+        // each is asked for alone.
+        let of_request = if alone || stored.refused.is_empty() {
+            stored.clone()
+        } else {
+            replica.store(runs)?
+        };
+        answers.push(Input::Stored {
+            request,
+            heads: of_request.heads.into_iter().filter(|(log, _)| logs.contains(log)).collect(),
+            refused: of_request.refused.into_iter().filter(|(log, _)| logs.contains(log)).collect(),
+        });
+    }
+    Ok(answers)
+}
