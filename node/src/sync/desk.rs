@@ -235,3 +235,27 @@ fn store(
     }
     Ok(answers)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use carnet_sync_protocol::id::{Author, Channel, EntryId, Incarnation};
+
+    #[test]
+    fn news_of_a_log_wait_until_all_that_is_being_stored_of_it_is_answered() {
+        let author = Author { node: NodeId::ZERO, incarnation: Incarnation::ZERO };
+        let (mine, other) = (
+            LogId { channel: Channel::Critical, author },
+            LogId { channel: Channel::Audit, author },
+        );
+        let head = |sequence| vec![Head { sequence, id: EntryId::ZERO }];
+        let mut storing = Storing::default();
+        storing.requests.extend([(1, mine), (2, mine)]);
+        let now = storing.put_off(vec![(mine, head(4)), (other, head(1))]);
+        assert_eq!(now, [(other, head(1))]);
+        assert_eq!(storing.put_off(vec![(mine, head(5))]), []);
+        assert_eq!(storing.end(1), None);
+        assert_eq!(storing.end(2), Some(vec![(mine, head(5))]));
+        assert_eq!(storing.put_off(vec![(mine, head(6))]), [(mine, head(6))]);
+    }
+}

@@ -12,7 +12,12 @@ use crate::base::private::Private;
 use carnet_sync_protocol::certificate::NodeKeys;
 use carnet_sync_protocol::id::{Channel, HpkeKey, NodeId, PracticeId};
 use carnet_sync_protocol::message::{JoinAnswer, JoinBody, JoinRefusal, JoinRequest};
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use tokio::net::UdpSocket;
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -268,4 +273,69 @@ async fn a_newcomer_is_answered_on_its_own_connection_and_not_too_often() {
         sent_away += u32::from(matches!(join(false).await, Err(SyncError::ClosedByPeer(_))));
     }
     assert!(sent_away >= 1);
+}
+
+/// A line between two nodes. Once it is cut, nothing of the connections that it has carried
+/// passes ever again; a new connection does.
+#[derive(Default)]
+struct Line {
+    cut: AtomicBool,
+    old: Mutex<BTreeSet<Vec<u8>>>,
+}
+
+impl Line {
+    fn passes(&self, datagram: &[u8]) -> bool {
+        // An established connection is named right after a first byte whose top bit is clear.
+        let name = datagram.get(1..9).filter(|_| datagram[0] < 0x80);
+        let Some(name) = name else { return true };
+        let mut old = self.old.lock().unwrap();
+        if !self.cut.load(Ordering::Relaxed) {
+            old.insert(name.to_vec());
+        }
+        !self.cut.load(Ordering::Relaxed) || !old.contains(name)
+    }
+
+    /// Carries what comes to the address that it gives.
+    async fn lay(self: Arc<Self>, node: &Node) -> String {
+        let far = node.network.listening().unwrap();
+        let near = Arc::new(UdpSocket::bind("127.0.0.1:0").await.unwrap());
+        let beyond = Arc::new(UdpSocket::bind("127.0.0.1:0").await.unwrap());
+        let address = near.local_addr().unwrap().to_string();
+        let (caller, called) = watch::channel(None);
+        let (inward, outward, line) = (near.clone(), beyond.clone(), self.clone());
+        tokio::spawn(async move {
+            let mut datagram = [0; 2_000];
+            while let Ok((size, from)) = inward.recv_from(&mut datagram).await {
+                caller.send_replace(Some(from));
+                if line.passes(&datagram[..size]) {
+                    outward.send_to(&datagram[..size], far).await.unwrap();
+                }
+            }
+        });
+        tokio::spawn(async move {
+            let mut datagram = [0; 2_000];
+            while let Ok((size, _)) = beyond.recv_from(&mut datagram).await {
+                let caller = *called.borrow();
+                if self.passes(&datagram[..size]) {
+                    near.send_to(&datagram[..size], caller.unwrap()).await.unwrap();
+                }
+            }
+        });
+        address
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_link_that_falls_silent_is_overtaken_by_a_fresh_handshake() {
+    let (one, two) = (Node::start(1).await, Node::start(2).await);
+    let line = Arc::new(Line::default());
+    let addresses = vec![line.clone().lay(&two).await];
+    one.network.add_peer(PeerAddress { transport: transport(2), addresses });
+    one.replica.write(Channel::Control, &notes(1));
+    assert_eq!(sync_one(&one).await.error, None);
+    line.cut.store(true, Ordering::Relaxed);
+    one.replica.write(Channel::Critical, &notes(1));
+    until("the critical entry arrives", || two.replica.entries() == 2).await;
+    let outcome = sync_one(&one).await;
+    assert_eq!((outcome.error, two.replica.twice()), (None, 0));
 }
