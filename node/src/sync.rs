@@ -13,9 +13,7 @@ mod network;
 mod registry;
 mod replica;
 pub mod schedule;
-#[cfg(test)]
 mod testing;
-#[cfg(test)]
 mod tests;
 mod tls;
 

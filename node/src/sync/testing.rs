@@ -1,5 +1,7 @@
 //! A replica in memory, and nodes on loopback that can crash, for the tests of this module.
 
+#![cfg(test)]
+
 use super::replica::{Credentials, Replica, ReplicaError, Stored};
 use super::{Network, NetworkConfig, PeerAddress};
 use crate::base::environment::Environment;

@@ -1,5 +1,7 @@
 //! Whole nodes on loopback, over real QUIC.
 
+#![cfg(test)]
+
 use super::endpoint::Endpoint;
 use super::enrol;
 use super::error::SyncError;
