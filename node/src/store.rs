@@ -1,1 +1,14 @@
-//! The sole owner of SQLite.
+//! The sole owner of SQLite: the ledger in `log.db`, the encrypted index in `index.db`.
+//!
+//! Nothing here knows what a payload or a body says. The [`Ledger`] is the truth and only grows;
+//! the index is derived from it and can be thrown away. Both are owned by the one thread that
+//! writes, and both nest savepoints in one transaction, so that several requests share one fsync.
+
+mod database;
+mod error;
+pub mod ledger;
+mod migration;
+pub mod peers;
+
+pub use error::StoreError;
+pub use ledger::Ledger;

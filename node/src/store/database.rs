@@ -1,0 +1,243 @@
+//! One SQLite connection with its nested savepoints, its statement cache and its errors.
+//!
+//! SQLite may give up a whole transaction on its own (a full disk, an IO error). From then on each
+//! statement would commit by itself, so every write first asks whether the transaction is still
+//! there; if not it fails, and so does the commit.
+
+use super::error::StoreError;
+use rusqlite::{Connection, OpenFlags, Params, Row};
+use std::fs::OpenOptions;
+use std::io::ErrorKind;
+use std::ops::ControlFlow;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+type Result<T> = std::result::Result<T, StoreError>;
+
+/// The statements that a connection keeps prepared.
+const STATEMENTS_MAX: usize = 128;
+
+/// How long to wait for a reader of another process (a backup, a checkpoint).
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+
+pub(super) struct Database {
+    connection: Connection,
+    path: PathBuf,
+    depth: usize,
+}
+
+impl Database {
+    /// Makes an empty file that only its owner may read, and opens it.
+    pub(super) fn create(path: &Path) -> Result<Self> {
+        let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+        made.map_err(|error| match error.kind() {
+            ErrorKind::AlreadyExists => StoreError::Exists { path: path.to_owned() },
+            _ => StoreError::io(path, &error),
+        })?;
+        Self::connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)
+    }
+
+    pub(super) fn open(path: &Path) -> Result<Self> {
+        Self::connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)
+    }
+
+    pub(super) fn open_read_only(path: &Path) -> Result<Self> {
+        Self::connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)
+    }
+
+    fn connect(path: &Path, flags: OpenFlags) -> Result<Self> {
+        match path.try_exists() {
+            Ok(true) => {}
+            Ok(false) => return Err(StoreError::NotFound { path: path.to_owned() }),
+            Err(error) => return Err(StoreError::io(path, &error)),
+        }
+        let at = |error| StoreError::sqlite(path, &error);
+        let flags = flags | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(path, flags).map_err(at)?;
+        connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
+        connection.busy_timeout(BUSY_TIMEOUT).map_err(at)?;
+        Ok(Self { connection, path: path.to_owned(), depth: 0 })
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(super) fn error(&self, error: rusqlite::Error) -> StoreError {
+        StoreError::sqlite(&self.path, &error)
+    }
+
+    /// Runs statements that return nothing: schema and pragmas.
+    pub(super) fn batch(&self, sql: &str) -> Result<()> {
+        self.connection.execute_batch(sql).map_err(|error| self.error(error))
+    }
+
+    /// Reads a pragma or another single value.
+    pub(super) fn value<T: rusqlite::types::FromSql>(&self, sql: &str) -> Result<T> {
+        self.connection.query_row(sql, [], |row| row.get(0)).map_err(|error| self.error(error))
+    }
+
+    /// Writes; the number of rows touched.
+    pub(super) fn write(&self, sql: &str, params: impl Params) -> Result<usize> {
+        self.check()?;
+        self.connection
+            .prepare_cached(sql)
+            .and_then(|mut statement| statement.execute(params))
+            .map_err(|error| self.error(error))
+    }
+
+    /// Writes one row and gives its rowid.
+    pub(super) fn insert(&self, sql: &str, params: impl Params) -> Result<i64> {
+        self.write(sql, params)?;
+        Ok(self.connection.last_insert_rowid())
+    }
+
+    pub(super) fn one<T>(
+        &self,
+        sql: &str,
+        params: impl Params,
+        read: impl FnOnce(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<Option<T>> {
+        let found = || {
+            let mut statement = self.connection.prepare_cached(sql)?;
+            let mut rows = statement.query(params)?;
+            rows.next()?.map(read).transpose()
+        };
+        found().map_err(|error| self.error(error))
+    }
+
+    pub(super) fn all<T>(
+        &self,
+        sql: &str,
+        params: impl Params,
+        read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<Vec<T>> {
+        let found = || {
+            let mut statement = self.connection.prepare_cached(sql)?;
+            statement.query_map(params, read)?.collect::<rusqlite::Result<Vec<_>>>()
+        };
+        found().map_err(|error| self.error(error))
+    }
+
+    /// Hands rows to `take` until it breaks; what it broke with.
+    pub(super) fn until<T, B>(
+        &self,
+        sql: &str,
+        params: impl Params,
+        read: impl Fn(&Row<'_>) -> rusqlite::Result<T>,
+        mut take: impl FnMut(T) -> Result<ControlFlow<B>>,
+    ) -> Result<Option<B>> {
+        let at = |error| self.error(error);
+        let mut statement = self.connection.prepare_cached(sql).map_err(at)?;
+        let mut rows = statement.query(params).map_err(at)?;
+        while let Some(row) = rows.next().map_err(at)? {
+            if let ControlFlow::Break(end) = take(read(row).map_err(at)?)? {
+                return Ok(Some(end));
+            }
+        }
+        Ok(None)
+    }
+
+    pub(super) fn count(&self, sql: &str) -> Result<u64> {
+        Ok(self.one(sql, [], |row| row.get::<_, i64>(0))?.unwrap_or(0) as u64)
+    }
+
+    pub(super) fn depth(&self) -> usize {
+        self.depth
+    }
+
+    fn lost(&self) -> bool {
+        self.depth > 0 && self.connection.is_autocommit()
+    }
+
+    fn check(&self) -> Result<()> {
+        if self.lost() {
+            return Err(StoreError::TransactionLost { path: self.path.clone() });
+        }
+        Ok(())
+    }
+
+    /// Opens the transaction, or a savepoint within it.
+    pub(super) fn descend(&mut self) -> Result<()> {
+        self.check()?;
+        match self.depth {
+            0 => self.batch("BEGIN IMMEDIATE")?,
+            depth => self.batch(&format!("SAVEPOINT level{depth}"))?,
+        }
+        self.depth += 1;
+        Ok(())
+    }
+
+    /// Keeps what was done since the innermost [`Self::descend`]; durable once the outermost ends.
+    /// When that fails, nothing of the whole transaction is kept.
+    pub(super) fn keep(&mut self) -> Result<()> {
+        assert!(self.depth > 0, "a transaction ends only after it began");
+        let done = self.check().and_then(|()| match self.depth {
+            1 => self.batch("COMMIT"),
+            depth => self.batch(&format!("RELEASE level{}", depth - 1)),
+        });
+        self.depth -= 1;
+        if done.is_err() && self.depth == 0 {
+            self.abandon();
+        }
+        done
+    }
+
+    /// Undoes what was done since the innermost [`Self::descend`].
+    pub(super) fn undo(&mut self) -> Result<()> {
+        assert!(self.depth > 0, "a transaction ends only after it began");
+        let lost = self.check();
+        self.depth -= 1;
+        if self.depth == 0 {
+            self.abandon();
+            return Ok(());
+        }
+        lost?;
+        self.batch(&format!("ROLLBACK TO level{0}; RELEASE level{0}", self.depth))
+    }
+
+    /// Ends a transaction, if SQLite still has one, without keeping it.
+    fn abandon(&self) {
+        if !self.connection.is_autocommit() && self.batch("ROLLBACK").is_err() {
+            // A rollback fails only with the disk; SQLite then repeats it at the next opening.
+            tracing::error!(path = %self.path.display(), "a transaction could not be rolled back");
+        }
+    }
+
+    /// SQLite's own check; nothing when the file is sound.
+    pub(super) fn integrity_check(&self) -> Result<Vec<String>> {
+        let mut found = self.all("PRAGMA integrity_check(20)", [], |row| row.get(0))?;
+        found.retain(|line: &String| line != "ok");
+        let foreign = self.all("PRAGMA foreign_key_check", [], |row| row.get::<_, String>(0))?;
+        found.extend(foreign.into_iter().map(|table| format!("a row of {table} points nowhere")));
+        Ok(found)
+    }
+
+    /// Closes the connection; the write-ahead log is folded into the file.
+    pub(super) fn close(self) -> Result<()> {
+        let path = self.path;
+        self.connection.flush_prepared_statement_cache();
+        self.connection.close().map_err(|(_, error)| StoreError::sqlite(&path, &error))
+    }
+}
+
+/// The file of SQLite that goes with a database: `-wal`, `-shm`.
+pub(super) fn companion(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
+/// Removes a database with its companions, if they are there.
+pub(super) fn remove(path: &Path) -> Result<()> {
+    for suffix in ["", "-wal", "-shm", "-journal"] {
+        let file = companion(path, suffix);
+        match std::fs::remove_file(&file) {
+            Ok(()) => {}
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => return Err(StoreError::io(&file, &error)),
+        }
+    }
+    Ok(())
+}

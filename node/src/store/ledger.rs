@@ -1,0 +1,231 @@
+//! The ledger: append-only logs of signed entries in `log.db`, the only truth of a node.
+//!
+//! A log is held without holes from its first entry. It is a straight line until its author was
+//! cloned; then it is a tree, kept as *branches*: a branch is a straight piece of a log that
+//! begins at entry 1 or after some entry of another branch, and its last entry is a head. What is
+//! held is thus known from one small table, which also stays in memory, and undone with the
+//! transaction that changed it.
+//!
+//! An entry's *arrival* numbers the entries of this file in the order in which they came, from 1
+//! without holes; it means nothing elsewhere.
+
+mod append;
+mod branch;
+mod held;
+mod load;
+mod read;
+mod schema;
+#[cfg(test)]
+mod tests;
+
+pub use append::Appended;
+pub use read::{Held, Stamp};
+
+use super::database::Database;
+use super::error::StoreError;
+use carnet_sync_protocol::frontier::Frontier;
+use carnet_sync_protocol::id::{LogId, PracticeId};
+use held::{Known, Undo};
+use schema::SCHEMA;
+use std::collections::BTreeMap;
+use std::path::Path;
+
+type Result<T> = std::result::Result<T, StoreError>;
+
+/// The branches kept of one log; what forks further only proves what eight branches prove already.
+pub const BRANCHES_MAX: usize = 8;
+
+/// The key under which the practice is kept.
+const PRACTICE: &str = "practice";
+
+/// The ledger of one node.
+pub struct Ledger {
+    pub(super) database: Database,
+    practice: PracticeId,
+    logs: BTreeMap<LogId, Known>,
+    frontier: Frontier,
+    last_arrival: u64,
+    undo: Vec<Undo>,
+}
+
+impl std::fmt::Debug for Ledger {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Ledger({})", self.path().display())
+    }
+}
+
+impl Ledger {
+    /// Makes the empty ledger of a practice.
+    pub fn create(path: &Path, practice: PracticeId) -> Result<Self> {
+        let mut database = Database::create(path)?;
+        durable(&database)?;
+        SCHEMA.install(&mut database)?;
+        let directory = path.parent().unwrap_or(Path::new("."));
+        crate::base::file::sync_directory(directory)
+            .map_err(|error| StoreError::io(directory, &error))?;
+        let mut ledger = Self::empty(database, practice);
+        ledger.set_meta(PRACTICE, practice.as_bytes())?;
+        Ok(ledger)
+    }
+
+    /// Opens a ledger; one of an older schema is upgraded first.
+    pub fn open(path: &Path) -> Result<Self> {
+        SCHEMA.upgrade(path)?;
+        let database = Database::open(path)?;
+        durable(&database)?;
+        Self::read(database)
+    }
+
+    /// A second connection that only reads, for a check or a copy beside the one that writes. It
+    /// knows the frontier of the moment at which it was opened.
+    pub fn open_read_only(path: &Path) -> Result<Self> {
+        let database = Database::open_read_only(path)?;
+        SCHEMA.version(&database)?;
+        Self::read(database)
+    }
+
+    fn read(database: Database) -> Result<Self> {
+        let mut ledger = Self::empty(database, PracticeId::ZERO);
+        let practice = ledger.meta(PRACTICE)?.and_then(|bytes| bytes.try_into().ok());
+        ledger.practice = practice
+            .map(PracticeId)
+            .ok_or_else(|| StoreError::corrupt(ledger.path(), "it names no practice"))?;
+        ledger.read_known()?;
+        Ok(ledger)
+    }
+
+    fn empty(database: Database, practice: PracticeId) -> Self {
+        let (logs, frontier, undo) = (BTreeMap::new(), Frontier::default(), Vec::new());
+        Self { database, practice, logs, frontier, last_arrival: 0, undo }
+    }
+
+    /// The practice whose entries these are.
+    pub fn practice(&self) -> PracticeId {
+        self.practice
+    }
+
+    /// The file.
+    pub fn path(&self) -> &Path {
+        self.database.path()
+    }
+
+    /// Removes the files of older schemas, once the new one has been verified.
+    pub fn remove_old_copies(&self) -> Result<()> {
+        SCHEMA.remove_old_copies(self.path())
+    }
+
+    /// Opens a transaction; [`Self::commit`] makes all of it durable with one fsync.
+    pub fn begin(&mut self) -> Result<()> {
+        assert!(!self.in_transaction(), "a transaction is open already");
+        self.savepoint()
+    }
+
+    /// Makes the transaction durable. On failure nothing of it is kept, nor in the frontier.
+    pub fn commit(&mut self) -> Result<()> {
+        assert!(self.database.depth() == 1, "a savepoint is still open");
+        self.release()
+    }
+
+    /// Gives the whole transaction up, with the savepoints in it.
+    pub fn rollback(&mut self) -> Result<()> {
+        while self.in_transaction() {
+            match self.rollback_to() {
+                // SQLite has given it up already; go on down to the bottom.
+                Ok(()) | Err(StoreError::TransactionLost { .. }) => {}
+                Err(error) if !self.in_transaction() => return Err(error),
+                Err(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a transaction is open.
+    pub fn in_transaction(&self) -> bool {
+        self.database.depth() > 0
+    }
+
+    /// Opens a savepoint in the transaction, or the transaction itself.
+    pub fn savepoint(&mut self) -> Result<()> {
+        self.database.descend()?;
+        self.undo.push(Undo::at(self.last_arrival));
+        Ok(())
+    }
+
+    /// Keeps what was done since the innermost savepoint.
+    pub fn release(&mut self) -> Result<()> {
+        match self.database.keep() {
+            Ok(()) => {
+                self.keep_known();
+                Ok(())
+            }
+            Err(error) => {
+                self.undo_known();
+                Err(error)
+            }
+        }
+    }
+
+    /// Undoes what was done since the innermost savepoint, and closes it.
+    pub fn rollback_to(&mut self) -> Result<()> {
+        self.undo_known();
+        self.database.undo()
+    }
+
+    /// Runs `f` in a savepoint, which is kept if `f` succeeds and undone if not.
+    pub fn within<T, E: From<StoreError>>(
+        &mut self,
+        f: impl FnOnce(&mut Self) -> std::result::Result<T, E>,
+    ) -> std::result::Result<T, E> {
+        self.savepoint()?;
+        match f(self) {
+            Ok(done) => {
+                self.release()?;
+                Ok(done)
+            }
+            Err(error) => {
+                if let Err(second) = self.rollback_to() {
+                    // The commit will fail too; what matters to the caller is the first error.
+                    tracing::warn!(%second, "a savepoint could not be undone");
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// A value that the caller keeps beside the entries.
+    pub fn meta(&self, key: &str) -> Result<Option<Vec<u8>>> {
+        self.database.one("SELECT value FROM meta WHERE key = ?1", [key], |row| row.get(0))
+    }
+
+    /// Keeps a value beside the entries.
+    pub fn set_meta(&mut self, key: &str, value: &[u8]) -> Result<()> {
+        let sql = "INSERT INTO meta (key, value) VALUES (?1, ?2)
+                   ON CONFLICT (key) DO UPDATE SET value = excluded.value";
+        self.database.write(sql, (key, value)).map(drop)
+    }
+
+    /// Drops a value kept beside the entries.
+    pub fn remove_meta(&mut self, key: &str) -> Result<()> {
+        self.database.write("DELETE FROM meta WHERE key = ?1", [key]).map(drop)
+    }
+
+    /// SQLite's own check of the file, and of what the tables promise each other; nothing when the
+    /// file is sound. Hashes and signatures are for the caller to check, by [`Self::by_arrival`].
+    pub fn integrity_check(&self) -> Result<Vec<String>> {
+        let mut problems = self.database.integrity_check()?;
+        problems.extend(self.check_branches()?);
+        Ok(problems)
+    }
+}
+
+/// Each commit reaches the disk before it is acknowledged.
+fn durable(database: &Database) -> Result<()> {
+    database.batch(
+        "PRAGMA journal_mode = WAL;
+         PRAGMA synchronous = FULL;
+         PRAGMA foreign_keys = ON;
+         PRAGMA temp_store = MEMORY;
+         PRAGMA cache_size = -16000;
+         PRAGMA journal_size_limit = 67108864",
+    )
+}

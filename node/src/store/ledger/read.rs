@@ -1,0 +1,200 @@
+//! Reading entries back, with the headers recomputed.
+
+use super::{Ledger, Result};
+use crate::store::error::StoreError;
+use carnet_sync_protocol::entry::{Codec, Entry, Header, HybridTime, SignatureBytes};
+use carnet_sync_protocol::id::{
+    Author, Channel, DocumentId, EntryId, EpochId, Incarnation, LogId, NodeId, PracticeId,
+};
+use rusqlite::types::Type;
+use rusqlite::{Params, Row};
+
+/// An entry as it lies in the ledger.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// Its number in this file.
+    pub arrival: u64,
+    /// The entry: the id as it was stored, the header recomputed from what is stored.
+    pub entry: Entry,
+    /// The author's signature over the id, where one is kept.
+    pub signature: Option<SignatureBytes>,
+}
+
+impl Held {
+    /// Whether the stored id is the hash of what is stored.
+    pub fn is_sound(&self) -> bool {
+        self.entry.id == self.entry.header.id()
+    }
+}
+
+/// What can be told of an entry without reading its payload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stamp {
+    /// Its number in this file.
+    pub arrival: u64,
+    /// Its id.
+    pub id: EntryId,
+    /// Its log.
+    pub log: LogId,
+    /// Its place in the log.
+    pub sequence: u64,
+    /// The document that it changes; zero for statements.
+    pub document: DocumentId,
+    /// The epoch under which it is sealed; zero for clear text.
+    pub epoch: EpochId,
+    /// How its payload is encoded.
+    pub codec: Codec,
+    /// When it was written, by the author's clock.
+    pub time: HybridTime,
+}
+
+const STAMP: &str = "e.arrival, e.id, l.channel, l.node, l.incarnation, e.sequence, d.id, p.id,
+    e.codec, e.time";
+
+/// The id of the entry before: on the same branch, or where the branch begins on its parent.
+const PREVIOUS: &str = "(SELECT b4.id FROM entries b4 WHERE b4.sequence = e.sequence - 1
+    AND b4.branch = CASE WHEN e.sequence = b.first THEN b.parent ELSE e.branch END)";
+
+const FROM: &str = "FROM entries e JOIN branches b USING (branch) JOIN logs l USING (log)
+    LEFT JOIN documents d USING (document) LEFT JOIN epochs p USING (epoch)";
+
+fn read_stamp(row: &Row<'_>) -> rusqlite::Result<Stamp> {
+    let number: u8 = row.get(2)?;
+    let bad_channel = || rusqlite::Error::FromSqlConversionFailure(2, Type::Integer, "".into());
+    let channel = Channel::from_number(number).ok_or_else(bad_channel)?;
+    let author = Author { node: NodeId(row.get(3)?), incarnation: Incarnation(row.get(4)?) };
+    Ok(Stamp {
+        arrival: row.get::<_, i64>(0)? as u64,
+        id: EntryId(row.get(1)?),
+        log: LogId { channel, author },
+        sequence: row.get::<_, i64>(5)? as u64,
+        document: row.get::<_, Option<_>>(6)?.map_or(DocumentId::ZERO, DocumentId),
+        epoch: row.get::<_, Option<_>>(7)?.map_or(EpochId::ZERO, EpochId),
+        codec: Codec(row.get(8)?),
+        time: HybridTime(row.get::<_, i64>(9)? as u64),
+    })
+}
+
+fn read_held(practice: PracticeId, row: &Row<'_>) -> rusqlite::Result<Held> {
+    let stamp = read_stamp(row)?;
+    let payload: Vec<u8> = row.get(13)?;
+    let header = Header {
+        practice,
+        log: stamp.log,
+        sequence: stamp.sequence,
+        previous: row.get::<_, Option<_>>(10)?.map_or(EntryId::ZERO, EntryId),
+        document: stamp.document,
+        epoch: stamp.epoch,
+        codec: stamp.codec,
+        nonce: row.get::<_, Option<_>>(11)?.unwrap_or_default(),
+        time: stamp.time,
+        payload_length: payload.len() as u32,
+        payload_hash: *blake3::hash(&payload).as_bytes(),
+    };
+    let signature: Option<[u8; 64]> = row.get(12)?;
+    Ok(Held {
+        arrival: stamp.arrival,
+        entry: Entry { id: stamp.id, header, payload },
+        signature: signature.map(|bytes| SignatureBytes::from_bytes(&bytes)),
+    })
+}
+
+impl Ledger {
+    fn read_entries(&self, tail: &str, params: impl Params) -> Result<Vec<Held>> {
+        let sql =
+            format!("SELECT {STAMP}, {PREVIOUS}, e.nonce, e.signature, e.payload {FROM} {tail}");
+        self.database.all(&sql, params, |row| read_held(self.practice, row))
+    }
+
+    fn checked(&self, entries: Vec<Held>) -> Result<Vec<Held>> {
+        match entries.iter().find(|held| !held.is_sound()) {
+            None => Ok(entries),
+            Some(held) => {
+                let detail = format!("entry {} was altered", held.arrival);
+                Err(StoreError::corrupt(self.path(), detail))
+            }
+        }
+    }
+
+    /// An entry by its id.
+    pub fn entry(&self, id: &EntryId) -> Result<Option<Held>> {
+        let tail = "WHERE substr(e.id, 1, 8) = ?1 AND e.id = ?2";
+        let found = self.read_entries(tail, (&id.as_bytes()[..8], id.as_bytes()))?;
+        Ok(self.checked(found)?.pop())
+    }
+
+    /// An entry by its arrival.
+    pub fn at(&self, arrival: u64) -> Result<Option<Held>> {
+        let found = self.read_entries("WHERE e.arrival = ?1", [arrival as i64])?;
+        Ok(self.checked(found)?.pop())
+    }
+
+    /// An entry's header by its arrival.
+    pub fn header_at(&self, arrival: u64) -> Result<Option<Header>> {
+        Ok(self.at(arrival)?.map(|held| held.entry.header))
+    }
+
+    /// What the row of this arrival tells, without the payload.
+    pub fn stamp_at(&self, arrival: u64) -> Result<Option<Stamp>> {
+        let sql = format!("SELECT {STAMP} {FROM} WHERE e.arrival = ?1");
+        self.database.one(&sql, [arrival as i64], read_stamp)
+    }
+
+    /// What the row of this entry tells, without the payload.
+    pub fn stamp(&self, id: &EntryId) -> Result<Option<Stamp>> {
+        let sql = format!("SELECT {STAMP} {FROM} WHERE substr(e.id, 1, 8) = ?1 AND e.id = ?2");
+        self.database.one(&sql, (&id.as_bytes()[..8], id.as_bytes()), read_stamp)
+    }
+
+    /// The next entries after an arrival. Their ids are *not* checked, so that a verification can
+    /// list every entry that was altered: see [`Held::is_sound`].
+    pub fn by_arrival(&self, after: u64, limit: usize) -> Result<Vec<Held>> {
+        let tail = "WHERE e.arrival > ?1 ORDER BY e.arrival LIMIT ?2";
+        self.read_entries(tail, (after as i64, limit as i64))
+    }
+
+    /// The next entries of one channel after an arrival.
+    pub fn of_channel(&self, channel: Channel, after: u64, limit: usize) -> Result<Vec<Held>> {
+        // Found through the branches, since a channel may be a small part of the ledger.
+        let tail = "WHERE e.arrival IN (
+                SELECT x.arrival FROM logs y JOIN branches z USING (log) JOIN entries x USING (branch)
+                WHERE y.channel = ?1 AND +x.arrival > ?2 ORDER BY x.arrival LIMIT ?3)
+            ORDER BY e.arrival";
+        let found = (channel.number(), after as i64, limit as i64);
+        self.checked(self.read_entries(tail, found)?)
+    }
+
+    /// The next entries of one document after an arrival.
+    pub fn of_document(
+        &self,
+        document: &DocumentId,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<Held>> {
+        let tail = "WHERE e.document = (SELECT document FROM documents WHERE id = ?1)
+            AND e.arrival > ?2 ORDER BY e.arrival LIMIT ?3";
+        let found = self.read_entries(tail, (document.as_bytes(), after as i64, limit as i64))?;
+        self.checked(found)
+    }
+
+    /// Every document of which an entry is held, in order.
+    pub fn documents(&self) -> Result<Vec<DocumentId>> {
+        self.database
+            .all("SELECT id FROM documents ORDER BY id", [], |row| Ok(DocumentId(row.get(0)?)))
+    }
+
+    /// How many documents there are.
+    pub fn document_count(&self) -> Result<u64> {
+        self.database.count("SELECT count(*) FROM documents")
+    }
+
+    /// How many entries there are; counted in the file.
+    pub fn count(&self) -> Result<u64> {
+        self.database.count("SELECT count(*) FROM entries")
+    }
+
+    /// How many signatures are kept.
+    pub fn signature_count(&self) -> Result<u64> {
+        self.database.count("SELECT count(*) FROM entries WHERE signature IS NOT NULL")
+    }
+}

@@ -1,0 +1,509 @@
+//! The ledger's promises, with runs signed by keys made here.
+
+use super::*;
+use crate::store::database::companion;
+use crate::store::migration::Schema;
+use carnet_sync_protocol::entry::{
+    Codec, Entry, HybridTime, Run, RunItem, VerifiedRun, sign_entry,
+};
+use carnet_sync_protocol::frontier::Head;
+use carnet_sync_protocol::id::{
+    Author, Channel, DocumentId, EntryId, EpochId, Incarnation, NodeId,
+};
+use carnet_sync_protocol::limit;
+use ed25519_dalek::SigningKey;
+use std::path::PathBuf;
+
+const PRACTICE: PracticeId = PracticeId([7; 32]);
+
+struct Writer {
+    key: SigningKey,
+    log: LogId,
+    sequence: u64,
+    previous: EntryId,
+}
+
+impl Writer {
+    fn new(seed: u8, channel: Channel) -> Self {
+        let key = SigningKey::from_bytes(&[seed; 32]);
+        let node = NodeId(key.verifying_key().to_bytes());
+        let author = Author { node, incarnation: Incarnation([seed; 8]) };
+        Self { key, log: LogId { channel, author }, sequence: 0, previous: EntryId::ZERO }
+    }
+
+    fn cloned(&self) -> Self {
+        Self { key: self.key.clone(), ..*self }
+    }
+
+    fn head(&self) -> Head {
+        Head { sequence: self.sequence, id: self.previous }
+    }
+
+    fn write(&mut self, payloads: &[&[u8]]) -> VerifiedRun {
+        self.write_for(PRACTICE, payloads)
+    }
+
+    fn write_for(&mut self, practice: PracticeId, payloads: &[&[u8]]) -> VerifiedRun {
+        let items = payloads.iter().map(|payload| RunItem {
+            document: DocumentId([payload.first().copied().unwrap_or(0); 16]),
+            epoch: EpochId([3; 16]),
+            codec: Codec(999),
+            nonce: [payload.len() as u8; 24],
+            time: HybridTime(u64::MAX - 5),
+            payload: payload.to_vec(),
+        });
+        let mut run = Run {
+            log: self.log,
+            first_sequence: self.sequence + 1,
+            previous: self.previous,
+            items: items.collect(),
+            signature: sign_entry(&self.key, EntryId::ZERO),
+        };
+        self.previous = last_id(&run, practice);
+        self.sequence += payloads.len() as u64;
+        run.signature = sign_entry(&self.key, self.previous);
+        run.verify(practice).unwrap()
+    }
+}
+
+/// The id of a run's last entry, computed as the author does.
+fn last_id(run: &Run, practice: PracticeId) -> EntryId {
+    let mut previous = run.previous;
+    for (sequence, item) in (run.first_sequence..).zip(&run.items) {
+        let header = carnet_sync_protocol::entry::Header {
+            practice,
+            log: run.log,
+            sequence,
+            previous,
+            document: item.document,
+            epoch: item.epoch,
+            codec: item.codec,
+            nonce: item.nonce,
+            time: item.time,
+            payload_length: item.payload.len() as u32,
+            payload_hash: *blake3::hash(&item.payload).as_bytes(),
+        };
+        previous = header.id();
+    }
+    previous
+}
+
+struct Place {
+    directory: tempfile::TempDir,
+}
+
+impl Place {
+    fn new() -> (Self, Ledger) {
+        let place = Self { directory: tempfile::tempdir().unwrap() };
+        let ledger = Ledger::create(&place.path(), PRACTICE).unwrap();
+        (place, ledger)
+    }
+
+    fn path(&self) -> PathBuf {
+        self.directory.path().join("log.db")
+    }
+
+    fn open(&self) -> Ledger {
+        Ledger::open(&self.path()).unwrap()
+    }
+}
+
+fn entries(ledger: &Ledger) -> Vec<Entry> {
+    ledger.by_arrival(0, 10_000).unwrap().into_iter().map(|held| held.entry).collect()
+}
+
+/// Sends everything from one ledger to an empty one, as a session would, head by head.
+fn copy(from: &Ledger, bytes_max: usize) -> (Place, Ledger) {
+    let (place, mut to) = Place::new();
+    for (log, heads) in from.frontier().0.clone() {
+        for until in heads {
+            while !to.knows(&log, &until).unwrap() {
+                let waypoints = from.waypoints(&log).unwrap();
+                let mut known = to.known(&log, &waypoints).unwrap();
+                known.retain(|head| from.load(&log, Some(*head), until, 1).is_ok());
+                let held_more = to
+                    .heads(&log)
+                    .iter()
+                    .copied()
+                    .filter(|head| from.load(&log, Some(*head), until, 1).is_ok());
+                let after = known.into_iter().chain(held_more).max();
+                let runs = from.load(&log, after, until, bytes_max).unwrap();
+                assert!(!runs.is_empty());
+                for run in runs {
+                    to.append(&run.verify(PRACTICE).unwrap()).unwrap();
+                }
+            }
+        }
+    }
+    (place, to)
+}
+
+#[test]
+fn what_is_appended_comes_back_whole_also_of_unknown_codecs() {
+    let (place, mut ledger) = Place::new();
+    let mut writer = Writer::new(1, Channel::Critical);
+    let run = writer.write(&[b"a", b"", b"b"]);
+    let appended = ledger.append(&run).unwrap();
+    assert_eq!(appended, Appended { new: 1..4, held: 0, forked: false });
+    drop(ledger);
+    let ledger = place.open();
+    assert_eq!(entries(&ledger), run.entries());
+    assert_eq!(ledger.entry(&run.last().id).unwrap().unwrap().entry, *run.last());
+    let held = ledger.at(3).unwrap().unwrap();
+    assert_eq!(held.signature.as_ref(), Some(run.signature()));
+    assert!(held.is_sound());
+    let stamp = ledger.stamp(&run.last().id).unwrap().unwrap();
+    assert_eq!((stamp.arrival, stamp.sequence, stamp.log), (3, 3, writer.log));
+    assert_eq!(ledger.stamp_at(3).unwrap(), Some(stamp));
+    assert_eq!(ledger.heads(&writer.log), [writer.head()]);
+    assert_eq!((ledger.count().unwrap(), ledger.last_arrival()), (3, 3));
+    assert_eq!(ledger.signature_count().unwrap(), 1);
+    // The empty payload was given no document.
+    assert_eq!(ledger.document_count().unwrap(), 2);
+    let of_document = ledger.of_document(&DocumentId([b'b'; 16]), 0, 10).unwrap();
+    assert_eq!(of_document.len(), 1);
+    assert_eq!(ledger.of_channel(Channel::Critical, 1, 10).unwrap().len(), 2);
+    assert_eq!(ledger.of_channel(Channel::Control, 0, 10).unwrap(), []);
+    assert_eq!(ledger.integrity_check().unwrap(), Vec::<String>::new());
+}
+
+#[test]
+fn a_run_may_come_again_whole_or_in_part() {
+    let (_place, mut ledger) = Place::new();
+    let mut writer = Writer::new(1, Channel::Clinical);
+    let mut longer = writer.cloned();
+    let short = writer.write(&[b"1", b"2"]);
+    let long = longer.write(&[b"1", b"2", b"3"]);
+    ledger.append(&short).unwrap();
+    assert_eq!(ledger.append(&short).unwrap().new, 3..3);
+    let appended = ledger.append(&long).unwrap();
+    assert_eq!(appended, Appended { new: 3..4, held: 2, forked: false });
+    assert_eq!(ledger.append(&short).unwrap(), Appended { new: 4..4, held: 2, forked: false });
+    assert_eq!(entries(&ledger), long.entries());
+}
+
+#[test]
+fn a_gap_and_a_foreign_practice_are_refused_and_change_nothing() {
+    let (_place, mut ledger) = Place::new();
+    let mut writer = Writer::new(1, Channel::Clinical);
+    let first = writer.write(&[b"1"]);
+    writer.write(&[b"2"]);
+    let third = writer.write(&[b"3"]);
+    let gap = StoreError::Gap { log: writer.log, sequence: 3 };
+    assert_eq!(ledger.append(&third), Err(gap));
+    ledger.append(&first).unwrap();
+    let error = ledger.append(&third).unwrap_err();
+    assert!(error.is_refusal());
+    let foreign = Writer::new(2, Channel::Clinical).write_for(PracticeId([8; 32]), &[b"x"]);
+    let found = PracticeId([8; 32]);
+    assert_eq!(ledger.append(&foreign), Err(StoreError::ForeignPractice { found }));
+    assert_eq!(ledger.count().unwrap(), 1);
+}
+
+#[test]
+fn a_run_that_no_frame_holds_is_refused() {
+    let (_place, mut ledger) = Place::new();
+    let mut writer = Writer::new(1, Channel::Clinical);
+    let half = vec![0; limit::FRAME_BYTES_MAX / 2];
+    let run = writer.write(&[&half, &half]);
+    assert_eq!(ledger.append(&run), Err(StoreError::RunTooLarge { log: writer.log }));
+}
+
+#[test]
+fn both_branches_of_a_cloned_author_are_kept_and_passed_on() {
+    let (place, mut ledger) = Place::new();
+    let mut one = Writer::new(1, Channel::Critical);
+    for payload in [b"1", b"2", b"3"] {
+        ledger.append(&one.write(&[payload])).unwrap();
+    }
+    let mut two = one.cloned();
+    ledger.append(&one.write(&[b"4", b"5"])).unwrap();
+    let branch = two.write(&[b"x"]);
+    assert!(ledger.append(&branch).unwrap().forked);
+    ledger.append(&two.write(&[b"y"])).unwrap();
+    assert!(!ledger.append(&branch).unwrap().forked);
+    let mut heads = [one.head(), two.head()];
+    heads.sort_unstable();
+    assert_eq!(ledger.heads(&one.log), heads);
+    assert_eq!(ledger.forked_logs(), [one.log]);
+
+    // Only the branch's own entries go to who holds the other one.
+    let fork = Head { sequence: 3, id: branch.entries()[0].header.previous };
+    let runs = ledger.load(&one.log, Some(fork), two.head(), 1 << 20).unwrap();
+    assert_eq!(runs.iter().map(|run| run.items.len()).sum::<usize>(), 2);
+    let beside = ledger.load(&one.log, Some(one.head()), two.head(), 1 << 20);
+    assert!(matches!(beside, Err(StoreError::NotHeld { .. })));
+
+    let (_there, other) = copy(&ledger, 1);
+    assert_eq!(other.frontier(), ledger.frontier());
+    drop(ledger);
+    let ledger = place.open();
+    assert_eq!(other.frontier(), ledger.frontier());
+    assert_eq!(ledger.integrity_check().unwrap(), Vec::<String>::new());
+}
+
+#[test]
+fn a_fork_at_the_first_entry_and_too_many_forks() {
+    let (_place, mut ledger) = Place::new();
+    for clone in 0..BRANCHES_MAX as u8 {
+        let mut writer = Writer::new(1, Channel::Critical);
+        let appended = ledger.append(&writer.write(&[&[clone]])).unwrap();
+        assert_eq!(appended.forked, clone > 0);
+    }
+    let mut writer = Writer::new(1, Channel::Critical);
+    let error = ledger.append(&writer.write(&[b"one more"])).unwrap_err();
+    assert_eq!(error, StoreError::TooManyBranches { log: writer.log });
+    assert_eq!(ledger.heads(&writer.log).len(), BRANCHES_MAX);
+    assert_eq!(ledger.count().unwrap(), BRANCHES_MAX as u64);
+}
+
+#[test]
+fn a_load_is_cut_at_stored_signatures_and_reaches_its_end() {
+    let (_place, mut ledger) = Place::new();
+    let mut writer = Writer::new(1, Channel::Clinical);
+    for _ in 0..7 {
+        ledger.append(&writer.write(&[&[b'x'; 100][..]; 100])).unwrap();
+    }
+    let all = ledger.load(&writer.log, None, writer.head(), usize::MAX).unwrap();
+    let lengths: Vec<_> = all.iter().map(|run| run.items.len()).collect();
+    // Each run ends at the last signature that still fits in 256 entries.
+    assert_eq!(lengths, [200, 200, 200, 100]);
+    let small = ledger.load(&writer.log, None, writer.head(), 1).unwrap();
+    assert_eq!(small.iter().map(|run| run.items.len()).collect::<Vec<_>>(), [100]);
+
+    // A start and an end in the midst of signed runs: the end moves on to the next signature.
+    let header = |sequence: usize| entries(&ledger)[sequence - 1].clone();
+    let head = |sequence: usize| Head { sequence: sequence as u64, id: header(sequence).id };
+    let middle = ledger.load(&writer.log, Some(head(150)), head(310), 1 << 20).unwrap();
+    assert_eq!((middle[0].first_sequence, middle[0].previous), (151, head(150).id));
+    assert_eq!(middle.iter().map(|run| run.items.len()).sum::<usize>(), 250);
+    for run in middle.into_iter().chain(all) {
+        run.verify(PRACTICE).unwrap();
+    }
+    assert_eq!(ledger.load(&writer.log, Some(head(9)), head(9), 1).unwrap(), []);
+    let backwards = ledger.load(&writer.log, Some(head(9)), head(8), 1);
+    assert!(matches!(backwards, Err(StoreError::NotHeld { .. })));
+    let (_there, other) = copy(&ledger, 30_000);
+    assert_eq!(entries(&other), entries(&ledger));
+}
+
+#[test]
+fn runs_stay_within_a_frame() {
+    let (_place, mut ledger) = Place::new();
+    let mut writer = Writer::new(1, Channel::Clinical);
+    let large = vec![1; limit::PAYLOAD_BYTES_MAX / 3];
+    for _ in 0..7 {
+        ledger.append(&writer.write(&[&large])).unwrap();
+    }
+    let runs = ledger.load(&writer.log, None, writer.head(), usize::MAX).unwrap();
+    assert!(runs.len() > 1);
+    for run in runs {
+        assert!(postcard::to_stdvec(&run).unwrap().len() <= limit::FRAME_BYTES_MAX);
+    }
+}
+
+#[test]
+fn a_branch_that_leaves_inside_a_long_signed_run_can_still_be_sent() {
+    let (_place, mut ledger) = Place::new();
+    let mut one = Writer::new(1, Channel::Clinical);
+    let mut two = one.cloned();
+    ledger.append(&one.write(&[&b"1"[..]; 250])).unwrap();
+    // The clone signed at 200, then wrote more; that signature never came here.
+    two.write(&[&b"1"[..]; 200]);
+    ledger.append(&two.write(&[&b"2"[..]; 100])).unwrap();
+    assert_eq!(ledger.forked_logs(), [one.log]);
+    let runs = ledger.load(&one.log, None, two.head(), usize::MAX).unwrap();
+    let (_there, mut other) = Place::new();
+    for run in runs {
+        other.append(&run.verify(PRACTICE).unwrap()).unwrap();
+    }
+    assert_eq!(other.frontier(), ledger.frontier());
+}
+
+#[test]
+fn waypoints_step_back_ever_further_down_to_the_first_entry() {
+    let (_place, mut ledger) = Place::new();
+    let mut writer = Writer::new(1, Channel::Clinical);
+    ledger.append(&writer.write(&[&b"x"[..]; 100])).unwrap();
+    let sequences: Vec<_> =
+        ledger.waypoints(&writer.log).unwrap().iter().map(|head| head.sequence).collect();
+    assert_eq!(sequences, [100, 99, 98, 96, 92, 84, 68, 36, 1]);
+    assert_eq!(ledger.waypoints(&Writer::new(2, Channel::Audit).log).unwrap(), []);
+}
+
+#[test]
+fn what_each_side_lacks_is_counted() {
+    let (_place, mut ledger) = Place::new();
+    let (_there, mut other) = Place::new();
+    let mut one = Writer::new(1, Channel::Clinical);
+    let shared = one.write(&[b"1", b"2"]);
+    ledger.append(&shared).unwrap();
+    other.append(&shared).unwrap();
+    let mut two = one.cloned();
+    ledger.append(&one.write(&[b"3", b"4", b"5"])).unwrap();
+    other.append(&Writer::new(2, Channel::Staff).write(&[&b"s"[..]; 4])).unwrap();
+    assert_eq!(ledger.count_beyond(other.frontier()).unwrap(), 3);
+    assert_eq!(ledger.count_missing(other.frontier()).unwrap(), 4);
+    assert_eq!(other.count_beyond(ledger.frontier()).unwrap(), 4);
+    assert_eq!(other.count_missing(ledger.frontier()).unwrap(), 3);
+    assert_eq!(ledger.count_beyond(&Frontier::default()).unwrap(), 5);
+    other.append(&two.write(&[b"x"])).unwrap();
+    assert_eq!(ledger.count_missing(other.frontier()).unwrap(), 5);
+}
+
+#[test]
+fn what_is_rolled_back_leaves_the_frontier_too() {
+    let (place, mut ledger) = Place::new();
+    let mut writer = Writer::new(1, Channel::Clinical);
+    ledger.append(&writer.write(&[b"1"])).unwrap();
+    let before = ledger.frontier().clone();
+    ledger.begin().unwrap();
+    ledger.append(&writer.write(&[b"2", b"3"])).unwrap();
+    let kept = ledger.frontier().clone();
+    let refused: Result<()> = ledger.within(|ledger| {
+        ledger.append(&writer.cloned().write(&[b"4"]))?;
+        ledger.append(&Writer::new(2, Channel::Staff).write(&[b"5"]))?;
+        Err(StoreError::Busy { path: ledger.path().to_owned() })
+    });
+    assert!(refused.is_err());
+    assert_eq!((ledger.frontier(), ledger.last_arrival()), (&kept, 3));
+    ledger.commit().unwrap();
+    ledger.begin().unwrap();
+    ledger.savepoint().unwrap();
+    ledger.append(&writer.write(&[b"4"])).unwrap();
+    ledger.append(&Writer::new(2, Channel::Staff).write(&[b"5"])).unwrap();
+    ledger.release().unwrap();
+    ledger.rollback().unwrap();
+    assert_eq!((ledger.frontier(), ledger.last_arrival()), (&kept, 3));
+    assert_ne!(before, kept);
+    drop(ledger);
+    assert_eq!(place.open().frontier(), &kept);
+}
+
+#[test]
+fn a_crash_before_the_commit_leaves_what_was_committed() {
+    let (place, mut ledger) = Place::new();
+    let mut writer = Writer::new(1, Channel::Clinical);
+    ledger.append(&writer.write(&[b"1"])).unwrap();
+    let committed = ledger.frontier().clone();
+    ledger.begin().unwrap();
+    ledger.append(&writer.write(&[b"2", b"3"])).unwrap();
+    drop(ledger);
+    let ledger = place.open();
+    assert_eq!(ledger.frontier(), &committed);
+    assert_eq!(ledger.integrity_check().unwrap(), Vec::<String>::new());
+}
+
+#[test]
+fn a_full_disk_loses_the_transaction_and_nothing_else() {
+    let (place, mut ledger) = Place::new();
+    let mut writer = Writer::new(1, Channel::Clinical);
+    ledger.append(&writer.write(&[b"1"])).unwrap();
+    let committed = ledger.frontier().clone();
+    let pages: i64 = ledger.database.value("PRAGMA page_count").unwrap();
+    let _: i64 = ledger.database.value(&format!("PRAGMA max_page_count = {}", pages + 3)).unwrap();
+    ledger.begin().unwrap();
+    let error = ledger.append(&writer.write(&[&[0; 100_000]])).unwrap_err();
+    assert_eq!(error, StoreError::DiskFull { path: place.path() });
+    // Whether SQLite has given the transaction up or not, it can be ended and tried again.
+    ledger.rollback().unwrap();
+    assert_eq!(ledger.frontier(), &committed);
+    let _: i64 = ledger.database.value("PRAGMA max_page_count = 100000").unwrap();
+    let mut again = Writer::new(1, Channel::Clinical);
+    again.write(&[b"1"]);
+    ledger.append(&again.write(&[&[0; 100_000]])).unwrap();
+    assert_eq!(place.open().frontier(), ledger.frontier());
+}
+
+#[test]
+fn after_a_lost_transaction_nothing_is_written_by_itself() {
+    let (place, mut ledger) = Place::new();
+    let mut writer = Writer::new(1, Channel::Clinical);
+    ledger.begin().unwrap();
+    ledger.append(&writer.write(&[b"1"])).unwrap();
+    // As SQLite does on a full disk.
+    ledger.database.batch("ROLLBACK").unwrap();
+    let lost = || StoreError::TransactionLost { path: place.path() };
+    assert_eq!(ledger.append(&writer.write(&[b"2"])), Err(lost()));
+    assert_eq!(ledger.savepoint(), Err(lost()));
+    assert_eq!(ledger.commit(), Err(lost()));
+    assert_eq!(ledger.frontier(), &Frontier::default());
+    assert_eq!((ledger.count().unwrap(), ledger.in_transaction()), (0, false));
+}
+
+#[test]
+fn an_altered_entry_is_noticed() {
+    let (_place, mut ledger) = Place::new();
+    let mut writer = Writer::new(1, Channel::Clinical);
+    ledger.append(&writer.write(&[b"1", b"2"])).unwrap();
+    ledger.database.batch("UPDATE entries SET payload = x'00' WHERE arrival = 2").unwrap();
+    let sound: Vec<_> = ledger.by_arrival(0, 9).unwrap().iter().map(Held::is_sound).collect();
+    assert_eq!(sound, [true, false]);
+    assert!(matches!(ledger.at(2), Err(StoreError::Corrupt { .. })));
+    ledger.database.batch("DELETE FROM entries WHERE arrival = 1").unwrap();
+    assert!(!ledger.integrity_check().unwrap().is_empty());
+}
+
+#[test]
+fn a_reader_beside_the_writer_sees_what_is_committed() {
+    let (place, mut ledger) = Place::new();
+    let mut writer = Writer::new(1, Channel::Clinical);
+    ledger.append(&writer.write(&[b"1"])).unwrap();
+    let mut reader = Ledger::open_read_only(&place.path()).unwrap();
+    assert_eq!(reader.frontier(), ledger.frontier());
+    ledger.append(&writer.write(&[b"2"])).unwrap();
+    assert_eq!(reader.count().unwrap(), 2);
+    assert!(matches!(reader.set_meta("a", b"b"), Err(StoreError::Io { .. })));
+}
+
+#[test]
+fn what_is_not_a_ledger_is_told_apart() {
+    let (place, ledger) = Place::new();
+    let path = place.path();
+    let exists = Ledger::create(&path, PRACTICE).unwrap_err();
+    assert_eq!(exists, StoreError::Exists { path: path.clone() });
+    ledger.database.batch("PRAGMA user_version = 40").unwrap();
+    drop(ledger);
+    let newer = StoreError::NewerSchema { path: path.clone(), found: 40, known: 1 };
+    assert_eq!(Ledger::open(&path).unwrap_err(), newer);
+    let other = place.directory.path().join("other.db");
+    assert_eq!(Ledger::open(&other).unwrap_err(), StoreError::NotFound { path: other.clone() });
+    std::fs::write(&other, [b'x'; 5000]).unwrap();
+    assert!(matches!(Ledger::open(&other), Err(StoreError::Corrupt { .. })));
+    std::fs::write(&other, b"").unwrap();
+    assert!(matches!(Ledger::open(&other), Err(StoreError::Corrupt { .. })));
+}
+
+#[test]
+fn an_older_schema_is_upgraded_in_a_copy_and_the_old_file_kept() {
+    const OLDER: Schema =
+        Schema { application: SCHEMA.application, steps: SCHEMA.steps, counted: "entries" };
+    const STEPS: &[&str] =
+        &[SCHEMA.steps[0], "ALTER TABLE peers ADD COLUMN note TEXT NOT NULL DEFAULT 'none'"];
+    const NEWER: Schema = Schema { steps: STEPS, ..OLDER };
+    const BROKEN: Schema =
+        Schema { steps: &[SCHEMA.steps[0], "DELETE FROM entries WHERE arrival = 1"], ..OLDER };
+    let (place, mut ledger) = Place::new();
+    let path = place.path();
+    let mut writer = Writer::new(1, Channel::Clinical);
+    ledger.append(&writer.write(&[b"1", b"2"])).unwrap();
+    drop(ledger);
+
+    let backup = companion(&path, ".v1.bak");
+    assert!(matches!(BROKEN.upgrade(&path), Err(StoreError::Corrupt { .. })));
+    assert!(!backup.exists());
+    assert_eq!(place.open().count().unwrap(), 2);
+
+    // A leftover of an interrupted attempt is no hindrance.
+    NEWER.upgrade(&path).unwrap();
+    let database = Database::open(&path).unwrap();
+    assert_eq!(NEWER.version(&database), Ok(2));
+    assert_eq!(database.count("SELECT count(*) FROM entries").unwrap(), 2);
+    assert_eq!(database.count("SELECT count(note) FROM peers").unwrap(), 0);
+    let mode = std::os::unix::fs::MetadataExt::mode(&std::fs::metadata(&path).unwrap());
+    assert_eq!(mode & 0o777, 0o600);
+    assert_eq!(Ledger::open(&backup).unwrap().heads(&writer.log), [writer.head()]);
+    NEWER.upgrade(&path).unwrap();
+    NEWER.remove_old_copies(&path).unwrap();
+    assert!(!backup.exists());
+}
