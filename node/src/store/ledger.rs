@@ -32,9 +32,6 @@ use std::path::Path;
 
 type Result<T> = std::result::Result<T, StoreError>;
 
-/// The branches kept of one log; what forks further only proves what eight branches prove already.
-pub const BRANCHES_MAX: usize = 8;
-
 /// The key under which the practice is kept.
 const PRACTICE: &str = "practice";
 

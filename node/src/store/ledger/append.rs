@@ -2,16 +2,17 @@
 
 use super::branch::{Branch, Tree};
 use super::held::Known;
-use super::{BRANCHES_MAX, Ledger, Result};
+use super::{Ledger, Result};
 use crate::store::error::StoreError;
-use carnet_sync_protocol::entry::{Entry, SignatureBytes, VerifiedRun};
+use carnet_sync_protocol::entry::{Entry, SignatureBytes};
 use carnet_sync_protocol::frontier::Head;
 use carnet_sync_protocol::id::{DocumentId, EpochId, LogId};
 use carnet_sync_protocol::limit;
+use carnet_sync_protocol::run::VerifiedRun;
 use std::ops::Range;
 
 /// The most bytes that an item of a run takes beside its payload.
-pub(super) const ITEM_BYTES: usize = 80;
+pub(super) const ITEM_BYTES: usize = 82;
 
 /// What became of a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -103,7 +104,7 @@ impl Ledger {
                 Some(self.find(&log, &before)?.ok_or(gap)?)
             }
         };
-        if branches.len() >= BRANCHES_MAX {
+        if branches.len() >= limit::HEADS_MAX {
             return Err(StoreError::TooManyBranches { log });
         }
         Ok(Place::Fork(parent))

@@ -8,10 +8,11 @@ use super::append::ITEM_BYTES;
 use super::branch::Piece;
 use super::{Ledger, Result};
 use crate::store::error::StoreError;
-use carnet_sync_protocol::entry::{Codec, HybridTime, Run, RunItem, SignatureBytes};
+use carnet_sync_protocol::entry::{Codec, HybridTime, SignatureBytes};
 use carnet_sync_protocol::frontier::Head;
 use carnet_sync_protocol::id::{DocumentId, EntryId, EpochId, LogId};
 use carnet_sync_protocol::limit;
+use carnet_sync_protocol::run::{Run, RunItem};
 use rusqlite::Row;
 use std::ops::ControlFlow;
 

@@ -1,16 +1,16 @@
 //! The ledger's promises, with runs signed by keys made here.
+#![cfg(test)]
 
 use super::*;
 use crate::store::database::companion;
 use crate::store::migration::Schema;
-use carnet_sync_protocol::entry::{
-    Codec, Entry, HybridTime, Run, RunItem, VerifiedRun, sign_entry,
-};
+use carnet_sync_protocol::entry::{Codec, Entry, HybridTime, sign_entry};
 use carnet_sync_protocol::frontier::Head;
 use carnet_sync_protocol::id::{
     Author, Channel, DocumentId, EntryId, EpochId, Incarnation, NodeId,
 };
 use carnet_sync_protocol::limit;
+use carnet_sync_protocol::run::{Run, RunItem, VerifiedRun};
 use ed25519_dalek::SigningKey;
 use std::path::PathBuf;
 
@@ -59,33 +59,11 @@ impl Writer {
             items: items.collect(),
             signature: sign_entry(&self.key, EntryId::ZERO),
         };
-        self.previous = last_id(&run, practice);
+        self.previous = run.head(practice).unwrap().id;
         self.sequence += payloads.len() as u64;
         run.signature = sign_entry(&self.key, self.previous);
         run.verify(practice).unwrap()
     }
-}
-
-/// The id of a run's last entry, computed as the author does.
-fn last_id(run: &Run, practice: PracticeId) -> EntryId {
-    let mut previous = run.previous;
-    for (sequence, item) in (run.first_sequence..).zip(&run.items) {
-        let header = carnet_sync_protocol::entry::Header {
-            practice,
-            log: run.log,
-            sequence,
-            previous,
-            document: item.document,
-            epoch: item.epoch,
-            codec: item.codec,
-            nonce: item.nonce,
-            time: item.time,
-            payload_length: item.payload.len() as u32,
-            payload_hash: *blake3::hash(&item.payload).as_bytes(),
-        };
-        previous = header.id();
-    }
-    previous
 }
 
 struct Place {
@@ -245,7 +223,7 @@ fn both_branches_of_a_cloned_author_are_kept_and_passed_on() {
 #[test]
 fn a_fork_at_the_first_entry_and_too_many_forks() {
     let (_place, mut ledger) = Place::new();
-    for clone in 0..BRANCHES_MAX as u8 {
+    for clone in 0..limit::HEADS_MAX as u8 {
         let mut writer = Writer::new(1, Channel::Critical);
         let appended = ledger.append(&writer.write(&[&[clone]])).unwrap();
         assert_eq!(appended.forked, clone > 0);
@@ -253,8 +231,8 @@ fn a_fork_at_the_first_entry_and_too_many_forks() {
     let mut writer = Writer::new(1, Channel::Critical);
     let error = ledger.append(&writer.write(&[b"one more"])).unwrap_err();
     assert_eq!(error, StoreError::TooManyBranches { log: writer.log });
-    assert_eq!(ledger.heads(&writer.log).len(), BRANCHES_MAX);
-    assert_eq!(ledger.count().unwrap(), BRANCHES_MAX as u64);
+    assert_eq!(ledger.heads(&writer.log).len(), limit::HEADS_MAX);
+    assert_eq!(ledger.count().unwrap(), limit::HEADS_MAX as u64);
 }
 
 #[test]
@@ -298,7 +276,7 @@ fn runs_stay_within_a_frame() {
     let runs = ledger.load(&writer.log, None, writer.head(), usize::MAX).unwrap();
     assert!(runs.len() > 1);
     for run in runs {
-        assert!(postcard::to_stdvec(&run).unwrap().len() <= limit::FRAME_BYTES_MAX);
+        assert!(run.to_bytes().len() <= limit::FRAME_BYTES_MAX);
     }
 }
 
