@@ -6,9 +6,11 @@
 
 mod database;
 mod error;
+pub mod index;
 pub mod ledger;
 mod migration;
 pub mod peers;
 
 pub use error::StoreError;
+pub use index::Index;
 pub use ledger::Ledger;

@@ -4,6 +4,7 @@
 use super::*;
 use crate::store::database::companion;
 use crate::store::migration::Schema;
+use carnet_sync_protocol::SigningKey;
 use carnet_sync_protocol::entry::{Codec, Entry, HybridTime, sign_entry};
 use carnet_sync_protocol::frontier::Head;
 use carnet_sync_protocol::id::{
@@ -11,7 +12,6 @@ use carnet_sync_protocol::id::{
 };
 use carnet_sync_protocol::limit;
 use carnet_sync_protocol::run::{Run, RunItem, VerifiedRun};
-use ed25519_dalek::SigningKey;
 use std::path::PathBuf;
 
 const PRACTICE: PracticeId = PracticeId([7; 32]);

@@ -1,0 +1,259 @@
+//! The index in `index.db`: what people look for, derived from the ledger and encrypted.
+//!
+//! Encrypted by SQLCipher under a raw key from the vault. It may be deleted at any time: whatever
+//! is wrong with it (missing, corrupt, another key, another schema) is one error,
+//! [`StoreError::IndexUnusable`], and the answer is always to make it anew. So it commits with
+//! `synchronous=NORMAL`: after a power cut it may lag behind the ledger, and its cursor says where
+//! to go on.
+
+mod journal;
+mod patients;
+mod resources;
+mod words;
+
+pub use journal::{Cause, ConflictFilter, ConflictRow, DocumentRow, Pending, Quarantined};
+pub use patients::{Found, PatientTerms};
+pub use resources::{Listing, ResourceRow};
+
+use super::database::{Database, remove};
+use super::error::StoreError;
+use crate::base::private::Private;
+use std::path::{Path, PathBuf};
+
+type Result<T> = std::result::Result<T, StoreError>;
+
+/// Another number makes every node rebuild its index.
+const SCHEMA: u32 = 1;
+
+/// Tables are without rowid where a row is found by its key and small.
+const TABLES: &str = "
+CREATE TABLE cursor (one INTEGER PRIMARY KEY CHECK (one = 1), applied INTEGER NOT NULL);
+INSERT INTO cursor VALUES (1, 0);
+CREATE TABLE resource (
+    kind TEXT NOT NULL, id TEXT NOT NULL, document BLOB NOT NULL, patient TEXT,
+    body BLOB NOT NULL, version TEXT NOT NULL, updated_ms INTEGER NOT NULL,
+    arrival INTEGER NOT NULL, deleted INTEGER NOT NULL, conflicted INTEGER NOT NULL,
+    PRIMARY KEY (kind, id));
+CREATE INDEX resource_of_patient ON resource (patient, kind, id) WHERE patient IS NOT NULL;
+CREATE TABLE home (kind TEXT NOT NULL, id TEXT NOT NULL, document BLOB NOT NULL,
+    PRIMARY KEY (kind, id, document)) WITHOUT ROWID;
+CREATE TABLE document (id BLOB PRIMARY KEY, bytes BLOB NOT NULL, applied INTEGER NOT NULL);
+CREATE TABLE change (hash BLOB PRIMARY KEY, arrival INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE pending (arrival INTEGER PRIMARY KEY, document BLOB NOT NULL, epoch BLOB);
+CREATE INDEX pending_of_document ON pending (document);
+CREATE INDEX pending_for_key ON pending (epoch) WHERE epoch IS NOT NULL;
+CREATE TABLE quarantine (arrival INTEGER PRIMARY KEY, document BLOB, reason TEXT NOT NULL);
+CREATE TABLE conflict (
+    row INTEGER PRIMARY KEY, document BLOB NOT NULL, kind TEXT NOT NULL, id TEXT NOT NULL,
+    patient TEXT, element TEXT NOT NULL, conflict TEXT NOT NULL, seen TEXT NOT NULL,
+    json BLOB NOT NULL);
+CREATE INDEX conflict_of_resource ON conflict (kind, id);
+CREATE TABLE identifier (kind TEXT NOT NULL, value TEXT NOT NULL, system TEXT NOT NULL,
+    id TEXT NOT NULL, PRIMARY KEY (kind, value, system, id)) WITHOUT ROWID;
+CREATE INDEX identifier_of_resource ON identifier (kind, id);
+CREATE TABLE patient (id TEXT PRIMARY KEY, birth_date TEXT);
+CREATE INDEX patient_by_birth_date ON patient (birth_date);
+CREATE TABLE word (word TEXT NOT NULL, patient TEXT NOT NULL,
+    PRIMARY KEY (word, patient)) WITHOUT ROWID;
+CREATE INDEX word_of_patient ON word (patient);
+CREATE TABLE trigram (trigram TEXT NOT NULL, word TEXT NOT NULL,
+    PRIMARY KEY (trigram, word)) WITHOUT ROWID;
+CREATE TABLE phone (digits TEXT NOT NULL, patient TEXT NOT NULL,
+    PRIMARY KEY (digits, patient)) WITHOUT ROWID;
+CREATE INDEX phone_of_patient ON phone (patient);
+";
+
+/// The encrypted index of one node.
+pub struct Index {
+    database: Database,
+}
+
+impl std::fmt::Debug for Index {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Index").field("path", &self.database.path()).finish_non_exhaustive()
+    }
+}
+
+impl Index {
+    /// Makes an empty index; refused when there is a file already.
+    pub fn create(path: &Path, key: &Private<[u8; 32]>) -> Result<Self> {
+        let database = Database::create(path)?;
+        unlock(&database, key)?;
+        database.batch(TABLES)?;
+        database.batch(&format!("PRAGMA user_version = {SCHEMA}"))?;
+        Ok(Self { database })
+    }
+
+    /// Opens the index; whatever is wrong with it is [`StoreError::IndexUnusable`].
+    pub fn open(path: &Path, key: &Private<[u8; 32]>) -> Result<Self> {
+        let unusable = |reason: String| StoreError::IndexUnusable { path: path.into(), reason };
+        let database = Database::open(path).map_err(|error| unusable(error.to_string()))?;
+        let schema = unlock(&database, key)
+            .and_then(|()| database.value::<u32>("PRAGMA user_version"))
+            .map_err(|error| unusable(error.to_string()))?;
+        if schema != SCHEMA {
+            return Err(unusable(format!("schema {schema}, this program uses {SCHEMA}")));
+        }
+        // Reads a page of the content: a wrong key or a cut file shows here and not later.
+        database
+            .value::<i64>("SELECT applied FROM cursor")
+            .map_err(|error| unusable(error.to_string()))?;
+        Ok(Self { database })
+    }
+
+    /// Begins a new index beside the old one, which stays until [`Rebuild::finish`].
+    pub fn rebuild(path: &Path, key: &Private<[u8; 32]>) -> Result<Rebuild> {
+        let temporary = path.with_extension("db.new");
+        remove(&temporary)?;
+        let index = Self::create(&temporary, key)?;
+        Ok(Rebuild { index, path: path.into(), key: key.clone() })
+    }
+
+    /// Opens a transaction.
+    pub fn begin(&mut self) -> Result<()> {
+        self.database.descend()
+    }
+
+    /// Keeps the transaction.
+    pub fn commit(&mut self) -> Result<()> {
+        self.database.keep()
+    }
+
+    /// Undoes the transaction, with every savepoint in it.
+    pub fn rollback(&mut self) -> Result<()> {
+        while self.database.depth() > 0 {
+            self.database.undo()?;
+        }
+        Ok(())
+    }
+
+    /// Whether a transaction is open.
+    pub fn in_transaction(&self) -> bool {
+        self.database.depth() > 0
+    }
+
+    /// Opens a savepoint within the transaction.
+    pub fn savepoint(&mut self) -> Result<()> {
+        self.database.descend()
+    }
+
+    /// Keeps what was done since the innermost savepoint, as part of the transaction.
+    pub fn release(&mut self) -> Result<()> {
+        self.database.keep()
+    }
+
+    /// Undoes what was done since the innermost savepoint, and closes it.
+    pub fn rollback_to(&mut self) -> Result<()> {
+        self.database.undo()
+    }
+
+    /// The arrival up to which the index shows the ledger.
+    pub fn applied_until(&self) -> Result<u64> {
+        Ok(self.database.value::<i64>("SELECT applied FROM cursor")? as u64)
+    }
+
+    /// Moves the cursor.
+    pub fn set_applied_until(&mut self, arrival: u64) -> Result<()> {
+        self.database.write("UPDATE cursor SET applied = ?1", [arrival as i64])?;
+        Ok(())
+    }
+
+    /// SQLite's own check of the file; empty when it is sound.
+    pub fn integrity_check(&self) -> Result<Vec<String>> {
+        self.database.integrity_check()
+    }
+}
+
+/// A new index on a temporary file; dropped, it changes nothing.
+#[derive(Debug)]
+pub struct Rebuild {
+    index: Index,
+    path: PathBuf,
+    key: Private<[u8; 32]>,
+}
+
+impl Rebuild {
+    /// Puts the new index in the old one's place.
+    pub fn finish(self) -> Result<Index> {
+        let temporary = self.index.database.path().to_owned();
+        self.index.database.close()?;
+        remove(&self.path)?;
+        std::fs::rename(&temporary, &self.path)
+            .map_err(|error| StoreError::io(&self.path, &error))?;
+        Index::open(&self.path, &self.key)
+    }
+}
+
+fn unlock(database: &Database, key: &Private<[u8; 32]>) -> Result<()> {
+    let hex: Private<String> = Private::new(data_encoding::HEXLOWER.encode(key.expose()));
+    let pragma: Private<String> = Private::new(format!("PRAGMA key = \"x'{}'\";", hex.expose()));
+    database.batch(pragma.expose())?;
+    // Temporary tables and sorts stay in memory: nothing of a chart reaches a file in clear text.
+    database.batch(
+        "PRAGMA temp_store = MEMORY; PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;
+         PRAGMA cipher_memory_security = OFF; PRAGMA cache_size = -16384;",
+    )
+}
+
+#[cfg(test)]
+pub(super) mod testing {
+    use super::*;
+
+    pub(in crate::store::index) fn key() -> Private<[u8; 32]> {
+        Private::new([9; 32])
+    }
+
+    pub(in crate::store::index) fn index() -> (tempfile::TempDir, Index) {
+        let dir = tempfile::tempdir().unwrap();
+        let index = Index::create(&dir.path().join("index.db"), &key()).unwrap();
+        (dir, index)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::testing::{index, key};
+    use super::*;
+
+    #[test]
+    fn whatever_is_wrong_with_it_is_one_error_and_a_rebuild_mends_it() {
+        let (dir, mut index) = index();
+        let path = dir.path().join("index.db");
+        index.set_applied_until(7).unwrap();
+        drop(index);
+        assert_eq!(Index::open(&path, &key()).unwrap().applied_until().unwrap(), 7);
+        let unusable = |path: &Path, key: &Private<[u8; 32]>| {
+            matches!(Index::open(path, key), Err(StoreError::IndexUnusable { .. }))
+        };
+        assert!(unusable(&path, &Private::new([1; 32])), "another key");
+        assert!(unusable(&dir.path().join("none"), &key()), "missing");
+        let other = Index::open(&path, &key()).unwrap();
+        other.database.batch("PRAGMA user_version = 99").unwrap();
+        drop(other);
+        assert!(unusable(&path, &key()), "another schema");
+        let bytes = std::fs::read(&path).unwrap();
+        std::fs::write(&path, &bytes[..bytes.len() / 3]).unwrap();
+        assert!(unusable(&path, &key()), "cut");
+        let mended = Index::rebuild(&path, &key()).unwrap().finish().unwrap();
+        assert_eq!(mended.applied_until().unwrap(), 0);
+    }
+
+    #[test]
+    fn a_savepoint_is_undone_alone_and_a_transaction_whole() {
+        let (_dir, mut index) = index();
+        index.begin().unwrap();
+        index.put_change(&[1; 32], 1).unwrap();
+        index.savepoint().unwrap();
+        index.put_change(&[2; 32], 2).unwrap();
+        index.rollback_to().unwrap();
+        index.commit().unwrap();
+        assert_eq!(index.change_arrival(&[1; 32]).unwrap(), Some(1));
+        assert_eq!(index.change_arrival(&[2; 32]).unwrap(), None);
+        index.begin().unwrap();
+        index.savepoint().unwrap();
+        index.put_change(&[3; 32], 3).unwrap();
+        index.rollback().unwrap();
+        assert!(!index.in_transaction());
+        assert_eq!(index.change_arrival(&[3; 32]).unwrap(), None);
+    }
+}

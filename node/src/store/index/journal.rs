@@ -1,0 +1,297 @@
+//! How far documents have come: saved states, which entry brought which change, what waits, what
+//! was set aside, and which conflicts are open.
+
+use super::{Index, Result};
+use carnet_sync_protocol::id::{DocumentId, EpochId};
+use rusqlite::Row;
+
+/// A document as it was last saved.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DocumentRow {
+    /// Its saved form, as the caller keeps it.
+    pub bytes: Vec<u8>,
+    /// Every entry of the document up to this arrival is in it, waits, or was set aside.
+    pub applied: u64,
+}
+
+/// Why an entry could not be applied yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// Changes that it depends on have not arrived.
+    Dependencies,
+    /// The key of its epoch is not here.
+    Key(EpochId),
+}
+
+/// An entry that waits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pending {
+    /// The entry.
+    pub arrival: u64,
+    /// Its document.
+    pub document: DocumentId,
+    /// What it waits for.
+    pub cause: Cause,
+}
+
+/// An entry that was set aside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Quarantined {
+    /// The entry.
+    pub arrival: u64,
+    /// Its document.
+    pub document: Option<DocumentId>,
+    /// Why, in words without patients' data.
+    pub reason: String,
+}
+
+/// An open conflict.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConflictRow {
+    /// Its place in the list; given by the index.
+    pub row: i64,
+    /// The document in which the values stand.
+    pub document: DocumentId,
+    /// The resource's type.
+    pub resource_kind: String,
+    /// The resource's id.
+    pub id: String,
+    /// The patient to whose chart it belongs.
+    pub patient: Option<String>,
+    /// The disputed element.
+    pub element: String,
+    /// What kind of conflict.
+    pub kind: String,
+    /// Names the set of values.
+    pub seen: String,
+    /// The values, as the caller keeps them.
+    pub json: Vec<u8>,
+}
+
+/// Which conflicts to list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConflictFilter {
+    /// Only those of this type and id.
+    pub resource: Option<(String, String)>,
+    /// Only this patient's.
+    pub patient: Option<String>,
+    /// Only those after this row.
+    pub after: Option<i64>,
+    /// How many at most.
+    pub limit: usize,
+}
+
+impl Index {
+    /// Saves a document.
+    pub fn put_document(&mut self, id: &DocumentId, row: &DocumentRow) -> Result<()> {
+        let sql = "INSERT OR REPLACE INTO document VALUES (?1, ?2, ?3)";
+        self.database.write(sql, (&id.0, &row.bytes, row.applied as i64))?;
+        Ok(())
+    }
+
+    /// A document as it was last saved.
+    pub fn document(&self, id: &DocumentId) -> Result<Option<DocumentRow>> {
+        let sql = "SELECT bytes, applied FROM document WHERE id = ?1";
+        self.database.one(sql, [&id.0], |row| {
+            Ok(DocumentRow { bytes: row.get(0)?, applied: row.get::<_, i64>(1)? as u64 })
+        })
+    }
+
+    /// Forgets a saved document, and what of it waits or was set aside: it is to be replayed.
+    pub fn remove_document(&mut self, id: &DocumentId) -> Result<()> {
+        for table in ["pending", "quarantine"] {
+            self.database.write(&format!("DELETE FROM {table} WHERE document = ?1"), [&id.0])?;
+        }
+        self.database.write("DELETE FROM document WHERE id = ?1", [&id.0])?;
+        Ok(())
+    }
+
+    /// Notes which entry brought a change.
+    pub fn put_change(&mut self, hash: &[u8; 32], arrival: u64) -> Result<()> {
+        let sql = "INSERT OR REPLACE INTO change VALUES (?1, ?2)";
+        self.database.write(sql, (hash, arrival as i64))?;
+        Ok(())
+    }
+
+    /// The entry that brought a change.
+    pub fn change_arrival(&self, hash: &[u8; 32]) -> Result<Option<u64>> {
+        let sql = "SELECT arrival FROM change WHERE hash = ?1";
+        self.database.one(sql, [hash], |row| row.get::<_, i64>(0).map(|arrival| arrival as u64))
+    }
+
+    /// Notes that an entry waits.
+    pub fn put_pending(&mut self, pending: &Pending) -> Result<()> {
+        let epoch = match &pending.cause {
+            Cause::Dependencies => None,
+            Cause::Key(epoch) => Some(epoch.0),
+        };
+        let sql = "INSERT OR REPLACE INTO pending VALUES (?1, ?2, ?3)";
+        self.database.write(sql, (pending.arrival as i64, &pending.document.0, epoch))?;
+        Ok(())
+    }
+
+    /// What of a document waits, in order of arrival.
+    pub fn pending_of(&self, document: &DocumentId) -> Result<Vec<Pending>> {
+        let sql = "SELECT arrival, document, epoch FROM pending WHERE document = ?1
+                   ORDER BY arrival";
+        self.database.all(sql, [&document.0], read_pending)
+    }
+
+    /// What waits for the key of an epoch.
+    pub fn pending_for_key(&self, epoch: &EpochId) -> Result<Vec<Pending>> {
+        let sql = "SELECT arrival, document, epoch FROM pending WHERE epoch = ?1 ORDER BY arrival";
+        self.database.all(sql, [&epoch.0], read_pending)
+    }
+
+    /// An entry waits no longer; false if it did not.
+    pub fn remove_pending(&mut self, arrival: u64) -> Result<bool> {
+        let sql = "DELETE FROM pending WHERE arrival = ?1";
+        Ok(self.database.write(sql, [arrival as i64])? > 0)
+    }
+
+    /// How many entries wait for others, and how many for a key.
+    pub fn pending_count(&self) -> Result<(u64, u64)> {
+        Ok((
+            self.database.count("SELECT count(*) FROM pending WHERE epoch IS NULL")?,
+            self.database.count("SELECT count(*) FROM pending WHERE epoch IS NOT NULL")?,
+        ))
+    }
+
+    /// Sets an entry aside.
+    pub fn put_quarantined(&mut self, quarantined: &Quarantined) -> Result<()> {
+        let document = quarantined.document.map(|document| document.0);
+        let sql = "INSERT OR REPLACE INTO quarantine VALUES (?1, ?2, ?3)";
+        self.database.write(sql, (quarantined.arrival as i64, document, &quarantined.reason))?;
+        Ok(())
+    }
+
+    /// An entry is no longer set aside; false if it was not.
+    pub fn remove_quarantined(&mut self, arrival: u64) -> Result<bool> {
+        let sql = "DELETE FROM quarantine WHERE arrival = ?1";
+        Ok(self.database.write(sql, [arrival as i64])? > 0)
+    }
+
+    /// What was set aside, after this arrival.
+    pub fn quarantined(&self, after: u64, limit: usize) -> Result<Vec<Quarantined>> {
+        let sql = "SELECT arrival, document, reason FROM quarantine WHERE arrival > ?1
+                   ORDER BY arrival LIMIT ?2";
+        self.database.all(sql, (after as i64, limit as i64), |row| {
+            Ok(Quarantined {
+                arrival: row.get::<_, i64>(0)? as u64,
+                document: row.get::<_, Option<[u8; 16]>>(1)?.map(DocumentId),
+                reason: row.get(2)?,
+            })
+        })
+    }
+
+    /// How many entries were set aside.
+    pub fn quarantined_count(&self) -> Result<u64> {
+        self.database.count("SELECT count(*) FROM quarantine")
+    }
+
+    /// Replaces every conflict row of a resource.
+    pub fn replace_conflicts(&mut self, kind: &str, id: &str, rows: &[ConflictRow]) -> Result<()> {
+        self.database.write("DELETE FROM conflict WHERE kind = ?1 AND id = ?2", (kind, id))?;
+        for row in rows {
+            let sql = "INSERT INTO conflict (document, kind, id, patient, element, conflict, seen,
+                       json) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+            let document = &row.document.0;
+            let values =
+                (document, kind, id, &row.patient, &row.element, &row.kind, &row.seen, &row.json);
+            self.database.write(sql, values)?;
+        }
+        Ok(())
+    }
+
+    /// Open conflicts, oldest row first.
+    pub fn conflicts(&self, filter: &ConflictFilter) -> Result<Vec<ConflictRow>> {
+        let (kind, id) = match &filter.resource {
+            Some((kind, id)) => (Some(kind), Some(id)),
+            None => (None, None),
+        };
+        let sql = "SELECT row, document, kind, id, patient, element, conflict, seen, json
+                   FROM conflict WHERE row > ?1 AND (?2 IS NULL OR (kind = ?2 AND id = ?3))
+                   AND (?4 IS NULL OR patient = ?4) ORDER BY row LIMIT ?5";
+        let after = filter.after.unwrap_or(0);
+        let values = (after, kind, id, &filter.patient, filter.limit as i64);
+        self.database.all(sql, values, read_conflict)
+    }
+
+    /// How many conflicts are open.
+    pub fn conflict_count(&self) -> Result<u64> {
+        self.database.count("SELECT count(*) FROM conflict")
+    }
+}
+
+fn read_pending(row: &Row<'_>) -> rusqlite::Result<Pending> {
+    let epoch: Option<[u8; 16]> = row.get(2)?;
+    Ok(Pending {
+        arrival: row.get::<_, i64>(0)? as u64,
+        document: DocumentId(row.get(1)?),
+        cause: epoch.map_or(Cause::Dependencies, |epoch| Cause::Key(EpochId(epoch))),
+    })
+}
+
+fn read_conflict(row: &Row<'_>) -> rusqlite::Result<ConflictRow> {
+    Ok(ConflictRow {
+        row: row.get(0)?,
+        document: DocumentId(row.get(1)?),
+        resource_kind: row.get(2)?,
+        id: row.get(3)?,
+        patient: row.get(4)?,
+        element: row.get(5)?,
+        kind: row.get(6)?,
+        seen: row.get(7)?,
+        json: row.get(8)?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::index;
+    use super::*;
+
+    #[test]
+    fn what_waits_is_found_by_document_and_by_key() {
+        let (_dir, mut index) = index();
+        let (document, epoch) = (DocumentId([1; 16]), EpochId([2; 16]));
+        let key = Pending { arrival: 4, document, cause: Cause::Key(epoch) };
+        let other = Pending { arrival: 3, document, cause: Cause::Dependencies };
+        index.put_pending(&key).unwrap();
+        index.put_pending(&other).unwrap();
+        assert_eq!(index.pending_of(&document).unwrap(), [other, key.clone()]);
+        assert_eq!(index.pending_for_key(&epoch).unwrap(), [key]);
+        assert_eq!(index.pending_count().unwrap(), (1, 1));
+        assert!(index.remove_pending(3).unwrap());
+        assert!(!index.remove_pending(3).unwrap());
+        index.remove_document(&document).unwrap();
+        assert_eq!(index.pending_count().unwrap(), (0, 0));
+    }
+
+    #[test]
+    fn conflicts_are_replaced_by_resource_and_listed_in_pages() {
+        let (_dir, mut index) = index();
+        let row = |element: &str| ConflictRow {
+            row: 0,
+            document: DocumentId([1; 16]),
+            resource_kind: "Patient".into(),
+            id: "a".into(),
+            patient: Some("a".into()),
+            element: element.into(),
+            kind: "same-element".into(),
+            seen: "s".into(),
+            json: b"[]".to_vec(),
+        };
+        index.replace_conflicts("Patient", "a", &[row("name"), row("gender")]).unwrap();
+        index.replace_conflicts("Patient", "b", &[row("name")]).unwrap();
+        let filter = ConflictFilter { resource: None, patient: None, after: None, limit: 2 };
+        let page = index.conflicts(&filter).unwrap();
+        assert_eq!(page.len(), 2);
+        let next = ConflictFilter { after: Some(page[1].row), ..filter.clone() };
+        assert_eq!(index.conflicts(&next).unwrap()[0].id, "b");
+        index.replace_conflicts("Patient", "a", &[]).unwrap();
+        assert_eq!(index.conflict_count().unwrap(), 1);
+        let of = ConflictFilter { resource: Some(("Patient".into(), "a".into())), ..filter };
+        assert_eq!(index.conflicts(&of).unwrap(), []);
+    }
+}

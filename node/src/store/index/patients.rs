@@ -1,0 +1,293 @@
+//! Finding patients by what people remember of them.
+
+use super::words::{digits, errors_forgiven, trigrams, words};
+use super::{Index, Result};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Words of the index that one mistyped word is compared with.
+const CANDIDATES_MAX: i64 = 400;
+
+/// Patients looked at for one word: a very common beginning must not cost a second.
+const MATCHES_MAX: i64 = 2000;
+
+/// Digits from which on a number is looked for among telephone numbers.
+const PHONE_DIGITS_MIN: usize = 4;
+
+/// What a patient can be found by.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PatientTerms {
+    /// Names, as they are written.
+    pub names: Vec<String>,
+    /// Identifiers: system and value.
+    pub identifiers: Vec<(String, String)>,
+    /// The birth date as FHIR writes it.
+    pub birth_date: Option<String>,
+    /// Telephone numbers, as they are written.
+    pub phones: Vec<String>,
+}
+
+/// A patient found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// The patient's id.
+    pub patient: String,
+    /// How well it fits; the higher the better.
+    pub score: u32,
+}
+
+impl Index {
+    /// Replaces what a patient can be found by.
+    pub fn put_patient(&mut self, id: &str, terms: &PatientTerms) -> Result<()> {
+        self.remove_patient(id)?;
+        self.database.write("INSERT INTO patient VALUES (?1, ?2)", (id, &terms.birth_date))?;
+        for word in terms.names.iter().flat_map(|name| words(name)) {
+            if self.database.write("INSERT OR IGNORE INTO word VALUES (?1, ?2)", (&word, id))? > 0 {
+                for trigram in trigrams(&word) {
+                    let sql = "INSERT OR IGNORE INTO trigram VALUES (?1, ?2)";
+                    self.database.write(sql, (trigram, &word))?;
+                }
+            }
+        }
+        for phone in terms.phones.iter().map(|phone| digits(phone)) {
+            if phone.len() >= PHONE_DIGITS_MIN {
+                let sql = "INSERT OR IGNORE INTO phone VALUES (?1, ?2)";
+                // Backwards: people leave out the country's prefix, never the end.
+                self.database.write(sql, (reversed(&phone), id))?;
+            }
+        }
+        self.put_identifiers("Patient", id, &terms.identifiers)
+    }
+
+    /// Forgets a patient; false if there was none. Words that nobody bears any more stay among
+    /// those that typing errors are compared with: they find nobody.
+    pub fn remove_patient(&mut self, id: &str) -> Result<bool> {
+        self.database.write("DELETE FROM word WHERE patient = ?1", [id])?;
+        self.database.write("DELETE FROM phone WHERE patient = ?1", [id])?;
+        self.put_identifiers("Patient", id, &[])?;
+        Ok(self.database.write("DELETE FROM patient WHERE id = ?1", [id])? > 0)
+    }
+
+    /// How many patients can be found.
+    pub fn patient_count(&self) -> Result<u64> {
+        self.database.count("SELECT count(*) FROM patient")
+    }
+
+    /// Patients that fit every word of the query, the best first. A word may be the beginning of a
+    /// name, a mistyped name, an identifier, a birth date (or its year), or a telephone number.
+    pub fn search_patients(&self, query: &str, limit: usize) -> Result<Vec<Found>> {
+        let mut scores: Option<BTreeMap<String, u32>> = None;
+        for part in query.split_whitespace() {
+            let hits = self.part_hits(part)?;
+            scores = Some(match scores {
+                None => hits,
+                Some(before) => before
+                    .into_iter()
+                    .filter_map(|(id, score)| hits.get(&id).map(|more| (id, score + more)))
+                    .collect(),
+            });
+        }
+        let mut found: Vec<Found> = scores
+            .unwrap_or_default()
+            .into_iter()
+            .map(|(patient, score)| Found { patient, score })
+            .collect();
+        found.sort_by(|a, b| b.score.cmp(&a.score).then_with(|| a.patient.cmp(&b.patient)));
+        found.truncate(limit);
+        Ok(found)
+    }
+
+    fn part_hits(&self, part: &str) -> Result<BTreeMap<String, u32>> {
+        let mut hits = BTreeMap::new();
+        let mut add = |ids: Vec<String>, score: u32| {
+            for id in ids {
+                let best = hits.entry(id).or_insert(0);
+                *best = score.max(*best);
+            }
+        };
+        add(self.by_identifier("Patient", None, part)?, 120);
+        if is_date(part) {
+            let sql = "SELECT id FROM patient WHERE birth_date >= ?1 AND birth_date < ?2 LIMIT ?3";
+            let end = format!("{part}~");
+            add(self.database.all(sql, (part, end, MATCHES_MAX), |row| row.get(0))?, 100);
+        }
+        let number = digits(part);
+        if number.len() >= PHONE_DIGITS_MIN && part.chars().all(|c| !c.is_alphabetic()) {
+            // A trunk zero before the number stands in no international form.
+            let tail = reversed(number.trim_start_matches('0'));
+            let end = format!("{tail}~");
+            let sql = "SELECT DISTINCT patient FROM phone WHERE digits >= ?1 AND digits < ?2
+                       LIMIT ?3";
+            add(self.database.all(sql, (tail, end, MATCHES_MAX), |row| row.get(0))?, 90);
+        }
+        let mut of_words: Option<BTreeMap<String, u32>> = None;
+        for word in words(part) {
+            let of_word = self.word_hits(&word)?;
+            of_words = Some(match of_words {
+                None => of_word,
+                Some(before) => {
+                    before.into_iter().filter(|(id, _)| of_word.contains_key(id)).collect()
+                }
+            });
+        }
+        for (id, score) in of_words.unwrap_or_default() {
+            add(vec![id], score);
+        }
+        Ok(hits)
+    }
+
+    /// Whole words before beginnings, beginnings before typing errors.
+    fn word_hits(&self, word: &str) -> Result<BTreeMap<String, u32>> {
+        let mut hits: BTreeMap<String, u32> = BTreeMap::new();
+        let end = format!("{word}\u{10ffff}");
+        let sql = "SELECT patient, word = ?1 FROM word WHERE word >= ?1 AND word < ?2
+                   ORDER BY word LIMIT ?3";
+        let begun = self.database.all(sql, (word, end, MATCHES_MAX), |row| {
+            Ok((row.get::<_, String>(0)?, row.get::<_, bool>(1)?))
+        })?;
+        for (id, whole) in begun {
+            let best = hits.entry(id).or_insert(0);
+            *best = (*best).max(if whole { 80 } else { 60 });
+        }
+        for (like, errors) in self.mistyped(word)? {
+            let sql = "SELECT patient FROM word WHERE word = ?1 LIMIT ?2";
+            for id in self.database.all(sql, (&like, MATCHES_MAX), |row| row.get::<_, String>(0))? {
+                hits.entry(id).or_insert(50 - 10 * errors as u32);
+            }
+        }
+        Ok(hits)
+    }
+
+    /// Words of the index that this one may have been meant to be, with the errors in it.
+    fn mistyped(&self, word: &str) -> Result<Vec<(String, usize)>> {
+        let letters = word.chars().count();
+        let forgiven = errors_forgiven(letters);
+        if forgiven == 0 {
+            return Ok(Vec::new());
+        }
+        let pieces = trigrams(word);
+        let places: Vec<String> = (1..=pieces.len()).map(|at| format!("?{at}")).collect();
+        let sql = format!(
+            "SELECT word FROM trigram WHERE trigram IN ({}) GROUP BY word
+             ORDER BY count(*) DESC LIMIT {CANDIDATES_MAX}",
+            places.join(", ")
+        );
+        let candidates: BTreeSet<String> = self
+            .database
+            .all(&sql, rusqlite::params_from_iter(&pieces), |row| row.get(0))?
+            .into_iter()
+            .collect();
+        let mut like = Vec::new();
+        for candidate in candidates {
+            // The beginning of a long name may be mistyped too.
+            let whole = strsim::damerau_levenshtein(word, &candidate);
+            let begun: String = candidate.chars().take(letters).collect();
+            let errors = whole.min(strsim::damerau_levenshtein(word, &begun) + 1);
+            if errors > 0 && errors <= forgiven {
+                like.push((candidate, errors));
+            }
+        }
+        Ok(like)
+    }
+}
+
+fn reversed(text: &str) -> String {
+    text.chars().rev().collect()
+}
+
+/// `1987`, `1987-03` or `1987-03-02`.
+fn is_date(text: &str) -> bool {
+    let shape: String = text.chars().map(|c| if c.is_ascii_digit() { '9' } else { c }).collect();
+    matches!(shape.as_str(), "9999" | "9999-99" | "9999-99-99")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::index;
+    use super::*;
+
+    fn people(index: &mut Index) {
+        let person = |name: &[&str], birth: &str, phone: &str, number: &str| PatientTerms {
+            names: name.iter().map(|part| (*part).to_owned()).collect(),
+            identifiers: vec![("urn:card".into(), number.into())],
+            birth_date: Some(birth.into()),
+            phones: vec![phone.into()],
+        };
+        for (id, terms) in [
+            ("awa", person(&["Awa", "Diatta"], "1987-03-02", "+221 77 123 45 67", "SN-1")),
+            ("fatou", person(&["Fatou", "N'Diaye"], "1987-11-20", "+221 70 000 11 22", "SN-2")),
+            ("giorgos", person(&["Γιώργος", "Παπαδόπουλος"], "1950-01-01", "210 1234567", "GR-9")),
+            ("sita", person(&["सीता", "थापा"], "2001-05-06", "९८४१०००१११", "NP-4")),
+            ("abebe", person(&["አበበ", "ቢቂላ"], "1932-08-07", "0911000000", "ET-7")),
+            ("ahmad", person(&["أحمد", "الخطيب"], "1999-09-09", "0599000111", "PS-3")),
+        ] {
+            index.put_patient(id, &terms).unwrap();
+        }
+    }
+
+    fn found(index: &Index, query: &str) -> Vec<String> {
+        let hits = index.search_patients(query, 10).unwrap();
+        hits.into_iter().map(|hit| hit.patient).collect()
+    }
+
+    #[test]
+    fn beginnings_accents_and_typing_errors_find_in_every_script() {
+        let (_dir, mut index) = index();
+        people(&mut index);
+        for (query, id) in [
+            ("dia", "awa"),
+            ("diata", "awa"),
+            ("DIATAT awa", "awa"),
+            ("ndiaye", "fatou"),
+            ("n’diaye", "fatou"),
+            ("παπαδοπουλοσ", "giorgos"),
+            ("γιωργ", "giorgos"),
+            ("सीता", "sita"),
+            ("አበ", "abebe"),
+            ("أَحمد", "ahmad"),
+        ] {
+            assert_eq!(found(&index, query), [id], "{query}");
+        }
+        assert_eq!(found(&index, "diatta fatou"), Vec::<String>::new());
+        assert_eq!(found(&index, ""), Vec::<String>::new());
+    }
+
+    #[test]
+    fn identifiers_birth_dates_and_telephones_find() {
+        let (_dir, mut index) = index();
+        people(&mut index);
+        assert_eq!(found(&index, "SN-1"), ["awa"]);
+        assert_eq!(found(&index, "1987"), ["awa", "fatou"]);
+        assert_eq!(found(&index, "1987-03 awa"), ["awa"]);
+        assert_eq!(found(&index, "1234567 awa"), ["awa"]);
+        assert_eq!(found(&index, "771234567"), ["awa"]);
+        assert_eq!(found(&index, "9841000111"), ["sita"]);
+        index.remove_patient("awa").unwrap();
+        assert_eq!(found(&index, "diatta"), Vec::<String>::new());
+        assert_eq!(found(&index, "SN-1"), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_whole_name_comes_before_a_beginning_and_both_before_an_error() {
+        let (_dir, mut index) = index();
+        for (id, name) in [("a", "Marina"), ("b", "Mari"), ("c", "Mary")] {
+            let terms = PatientTerms { names: vec![name.into()], ..PatientTerms::default() };
+            index.put_patient(id, &terms).unwrap();
+        }
+        assert_eq!(found(&index, "mari"), ["b", "a", "c"]);
+    }
+
+    #[test]
+    fn among_ten_thousand_patients_the_one_meant_is_first() {
+        let (_dir, mut index) = index();
+        index.begin().unwrap();
+        for n in 0..10_000u32 {
+            let name = format!("Name{:05}", n * 7919 % 100_000);
+            let terms = PatientTerms { names: vec![name], ..PatientTerms::default() };
+            index.put_patient(&n.to_string(), &terms).unwrap();
+        }
+        people(&mut index);
+        index.commit().unwrap();
+        assert_eq!(found(&index, "diata awa"), ["awa"]);
+        assert_eq!(index.patient_count().unwrap(), 10_006);
+    }
+}

@@ -1,0 +1,88 @@
+//! Names and numbers in the form in which they are compared.
+
+use unicode_normalization::UnicodeNormalization;
+use unicode_normalization::char::is_combining_mark;
+
+/// Words kept of one text: a name has few, and a hostile one must not fill the index.
+const WORDS_MAX: usize = 16;
+
+/// Characters kept of a word.
+const WORD_CHARS_MAX: usize = 40;
+
+/// The words of a text without case, accents and punctuation, in any script.
+pub(super) fn words(text: &str) -> Vec<String> {
+    let folded: String = text
+        .nfkd()
+        .filter(|c| !is_dropped(*c))
+        .flat_map(char::to_lowercase)
+        // A lower-cased Greek final sigma is another letter than the one within a word.
+        .map(|c| if c == 'ς' { 'σ' } else { c })
+        .collect();
+    folded
+        .split(|c: char| !c.is_alphanumeric() && !is_combining_mark(c))
+        .filter(|word| !word.is_empty())
+        .take(WORDS_MAX)
+        .map(|word| word.chars().take(WORD_CHARS_MAX).collect())
+        .collect()
+}
+
+/// Accents above and below letters, and Arabic vowel signs, are left out by many who write; the
+/// marks of Devanagari and its kin are vowels and stay.
+fn is_dropped(c: char) -> bool {
+    matches!(c, '\u{0300}'..='\u{036f}' | '\u{0591}'..='\u{05c7}' | '\u{064b}'..='\u{065f}'
+        | '\u{0670}' | '\u{0640}' | '\'' | '’' | '\u{02bc}' | '\u{200c}' | '\u{200d}')
+}
+
+/// The pieces of three letters of a word, its beginning marked: what two spellings share.
+pub(super) fn trigrams(word: &str) -> Vec<String> {
+    let letters: Vec<char> = std::iter::once(' ').chain(word.chars()).collect();
+    let mut pieces: Vec<String> = letters.windows(3).map(|piece| piece.iter().collect()).collect();
+    if pieces.is_empty() {
+        pieces.push(letters.iter().collect());
+    }
+    pieces.sort_unstable();
+    pieces.dedup();
+    pieces
+}
+
+/// Typing errors forgiven in a word of this many letters.
+pub(super) fn errors_forgiven(letters: usize) -> usize {
+    match letters {
+        0..=3 => 0,
+        4..=6 => 1,
+        _ => 2,
+    }
+}
+
+/// The digits of a telephone number, those of other scripts included.
+pub(super) fn digits(text: &str) -> String {
+    text.nfkd()
+        .filter_map(|c| match c {
+            '0'..='9' => Some(c),
+            '٠'..='٩' => char::from_digit(c as u32 - '٠' as u32, 10),
+            '۰'..='۹' => char::from_digit(c as u32 - '۰' as u32, 10),
+            '०'..='९' => char::from_digit(c as u32 - '०' as u32, 10),
+            _ => None,
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn case_accents_and_punctuation_do_not_count_in_any_script() {
+        assert_eq!(words("Émilie N'Diaye-Sarr"), ["emilie", "ndiaye", "sarr"]);
+        assert_eq!(words("ΓΙΏΡΓΟΣ"), words("Γιώργος"));
+        assert_eq!(words("أَحْمَد"), words("أحمد"));
+        assert_ne!(words("सीता"), words("सात"), "vowel signs are vowels");
+        assert_eq!(words("አበበ ቢቂላ").len(), 2);
+    }
+
+    #[test]
+    fn digits_of_other_scripts_are_digits() {
+        assert_eq!(digits("+221 77-123 (०१)"), "2217712301");
+        assert_eq!(digits("٠١٢"), "012");
+    }
+}
