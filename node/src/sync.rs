@@ -3,6 +3,7 @@
 //! [`Network`] is the whole of it to others. It reaches what is kept through [`Replica`]; the
 //! conversation itself is `sync_protocol`'s [`Session`](carnet_sync_protocol::session::Session).
 
+mod custody;
 mod desk;
 mod endpoint;
 pub mod enrol;

@@ -1,0 +1,204 @@
+//! This node's own entries: sealed, chained and signed in its log of a channel.
+
+use super::{Records, RecordsError};
+use crate::identity::statement::{ControlStatement, EpochKind};
+use crate::vault;
+use carnet_sync_protocol::entry::{Codec, Entry, Header, HybridTime, Opening, VerifiedRun};
+use carnet_sync_protocol::id::{Author, Channel, DocumentId, EntryId, EpochId, LogId};
+use carnet_sync_protocol::{limit, wire};
+
+/// Payload bytes after which a run is closed: a bad link loses no more than this when it is cut.
+const RUN_BYTES: usize = 256 << 10;
+
+/// What one new entry says; everything else of its header follows from the log.
+pub(super) enum Content<'a> {
+    /// A control statement, in clear text.
+    Statement(&'a ControlStatement),
+    /// A document's change, to be sealed.
+    Change { document: DocumentId, bytes: &'a [u8] },
+}
+
+/// Where an own entry came to stand.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Placed {
+    pub id: EntryId,
+    pub arrival: u64,
+}
+
+impl Records {
+    /// Who this node is when it writes.
+    pub fn author(&self) -> Author {
+        Author { node: self.keyring.node(), incarnation: self.keyring.incarnation() }
+    }
+
+    /// Writes one control statement and takes it into the roster.
+    pub(super) fn write_statement(
+        &mut self,
+        statement: &ControlStatement,
+    ) -> Result<EntryId, RecordsError> {
+        let placed = self.append_own(Channel::Control, &[Content::Statement(statement)])?;
+        let placed = placed.last().ok_or_else(|| RecordsError::Bug("an unwritten entry".into()))?;
+        if let Some(held) = self.ledger.at(placed.arrival)? {
+            self.fold_statement(&held);
+        }
+        Ok(placed.id)
+    }
+
+    /// Appends entries to this node's log of `channel`: runs as long as a session carries them,
+    /// each signed at its end.
+    pub(super) fn append_own(
+        &mut self,
+        channel: Channel,
+        contents: &[Content<'_>],
+    ) -> Result<Vec<Placed>, RecordsError> {
+        self.begin()?;
+        let log = self.own_log(channel)?;
+        let (mut sequence, mut previous) =
+            self.ledger.heads(&log).first().map_or((0, EntryId::ZERO), |h| (h.sequence, h.id));
+        let mut run = Vec::new();
+        let mut size = 0;
+        let opening = sequence == 0;
+        if opening {
+            let payload = wire::encode(&Opening { predecessor: self.predecessor(&log) });
+            let entry = self.clear_entry(log, 1, previous, Codec::OPENING, payload);
+            (sequence, previous) = (1, entry.id);
+            run.push(entry);
+        }
+        let mut placed = Vec::with_capacity(contents.len() + 1);
+        for content in contents {
+            let entry = self.own_entry(log, sequence + 1, previous, content)?;
+            (sequence, previous) = (sequence + 1, entry.id);
+            if run.len() == limit::RUN_ENTRIES_MAX || size + entry.payload.len() > RUN_BYTES {
+                placed.extend(self.append_run(std::mem::take(&mut run))?);
+                size = 0;
+            }
+            size += entry.payload.len();
+            run.push(entry);
+        }
+        placed.extend(self.append_run(run)?);
+        self.grown.insert(log);
+        Ok(placed.split_off(usize::from(opening)))
+    }
+
+    fn append_run(&mut self, run: Vec<Entry>) -> Result<Vec<Placed>, RecordsError> {
+        if run.is_empty() {
+            return Ok(Vec::new());
+        }
+        let ids: Vec<EntryId> = run.iter().map(|entry| entry.id).collect();
+        let key = self.charts()?.unlocked.entry().clone();
+        let appended = self.ledger.append(&VerifiedRun::written(run, &key))?;
+        Ok(appended.new.zip(ids).map(|(arrival, id)| Placed { id, arrival }).collect())
+    }
+
+    /// The log to write to. One that forked (a copy of this directory wrote too) or of which a
+    /// peer knows more than we do is left behind, and a new incarnation begins.
+    fn own_log(&mut self, channel: Channel) -> Result<LogId, RecordsError> {
+        let log = LogId { channel, author: self.author() };
+        if self.ledger.heads(&log).len() < 2 {
+            return Ok(log);
+        }
+        self.begin_incarnation()?;
+        Ok(LogId { channel, author: self.author() })
+    }
+
+    /// Begins a new life: nothing that this node writes from here on can collide with what a copy
+    /// of it, or it itself before a restore, has written.
+    pub fn begin_incarnation(&mut self) -> Result<(), RecordsError> {
+        let binding = super::open::observe(&self.dir)?;
+        self.keyring.renew_incarnation(&self.environment, binding)?;
+        if let Some(charts) = &mut self.charts {
+            // Documents in memory carry the old incarnation's actor.
+            charts.documents.forget_unsaved();
+        }
+        Ok(())
+    }
+
+    fn predecessor(&self, log: &LogId) -> Option<(Author, u64, EntryId)> {
+        let mine = |other: &LogId| {
+            other.channel == log.channel
+                && other.author.node == log.author.node
+                && other.author != log.author
+        };
+        let heads = self.ledger.logs().filter(mine).flat_map(|other| {
+            self.ledger.heads(&other).iter().map(move |head| (other.author, head.sequence, head.id))
+        });
+        heads
+            .filter_map(|head| self.ledger.stamp(&head.2).ok().flatten().map(|s| (s.arrival, head)))
+            .max_by_key(|(arrival, _)| *arrival)
+            .map(|(_, head)| head)
+    }
+
+    fn own_entry(
+        &mut self,
+        log: LogId,
+        sequence: u64,
+        previous: EntryId,
+        content: &Content<'_>,
+    ) -> Result<Entry, RecordsError> {
+        match content {
+            Content::Statement(statement) => Ok(self.clear_entry(
+                log,
+                sequence,
+                previous,
+                Codec::STATEMENT,
+                statement.to_payload(),
+            )),
+            Content::Change { document, bytes } => {
+                let time = self.tick();
+                let kind = EpochKind::of(log.channel)
+                    .ok_or_else(|| RecordsError::Bug("a sealed entry in a clear channel".into()))?;
+                let charts = self.charts()?;
+                let (epoch, key) =
+                    charts.keys.current(&self.roster, kind).ok_or(RecordsError::NoEpochKey)?;
+                let mut header = self.header(log, sequence, previous, time);
+                header.document = *document;
+                header.epoch = epoch;
+                header.codec = vault::CODEC;
+                let sealed = vault::seal(key, &header, bytes)?;
+                header.nonce = sealed.nonce;
+                Ok(complete(header, sealed.payload))
+            }
+        }
+    }
+
+    fn clear_entry(
+        &mut self,
+        log: LogId,
+        sequence: u64,
+        previous: EntryId,
+        codec: Codec,
+        payload: Vec<u8>,
+    ) -> Entry {
+        let time = self.tick();
+        let mut header = self.header(log, sequence, previous, time);
+        header.codec = codec;
+        complete(header, payload)
+    }
+
+    fn header(&self, log: LogId, sequence: u64, previous: EntryId, time: HybridTime) -> Header {
+        Header {
+            practice: self.ledger.practice(),
+            log,
+            sequence,
+            previous,
+            document: DocumentId::ZERO,
+            epoch: EpochId::ZERO,
+            codec: Codec::OPENING,
+            nonce: [0; 24],
+            time,
+            payload_length: 0,
+            payload_hash: [0; 32],
+        }
+    }
+
+    fn tick(&mut self) -> HybridTime {
+        self.time = self.time.tick(self.environment.unix_ms());
+        self.time
+    }
+}
+
+fn complete(mut header: Header, payload: Vec<u8>) -> Entry {
+    header.payload_length = payload.len() as u32;
+    header.payload_hash = *blake3::hash(&payload).as_bytes();
+    Entry { id: header.id(), header, payload }
+}

@@ -1,0 +1,160 @@
+//! The asynchronous handle to the one thread that owns the records.
+//!
+//! Group commit lives here: calls that wait in the queue together run one after another, one
+//! `fsync` makes them durable together, and only then do their callers get an answer. A call
+//! whose batch could not be committed gets the commit's error, never its result.
+
+use super::{Records, RecordsError};
+use carnet_sync_protocol::frontier::Head;
+use carnet_sync_protocol::id::LogId;
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+use tokio::sync::{broadcast, oneshot};
+
+/// Calls that share one commit at most: a bound on how long the first of them waits.
+const BATCH_CALLS_MAX: usize = 64;
+
+/// Commits that a slow listener may lag behind before it has to ask for the whole frontier.
+const ADVANCES_KEPT: usize = 1024;
+
+/// The logs that grew in one commit, with their new heads.
+pub type Advance = Vec<(LogId, Vec<Head>)>;
+
+type Finish = Box<dyn FnOnce(Result<(), RecordsError>) + Send>;
+type Call = Box<dyn FnOnce(&mut Records) -> Finish + Send>;
+
+enum Message {
+    Call(Call),
+    Stop,
+}
+
+/// Talks to the thread that owns the [`Records`]; clones talk to the same one.
+#[derive(Clone, Debug)]
+pub struct Handle {
+    calls: mpsc::Sender<Message>,
+    advances: broadcast::Sender<Advance>,
+}
+
+/// The owning thread; joined to be sure that the store is closed.
+#[derive(Debug)]
+pub struct Owner {
+    calls: mpsc::Sender<Message>,
+    thread: JoinHandle<()>,
+}
+
+impl Owner {
+    /// Ends the thread after the calls that are already queued, and closes the store.
+    pub fn stop(self) {
+        // An error means that the thread has ended already.
+        let _ = self.calls.send(Message::Stop);
+        let _ = self.thread.join();
+    }
+}
+
+impl Handle {
+    /// Moves the records to a thread of their own.
+    pub fn start(records: Records) -> (Self, Owner) {
+        let (calls, queue) = mpsc::channel();
+        let (advances, _) = broadcast::channel(ADVANCES_KEPT);
+        let handle = Self { calls: calls.clone(), advances: advances.clone() };
+        let thread = std::thread::Builder::new()
+            .name("records".into())
+            .spawn(move || own(records, &queue, &advances))
+            .expect("the operating system gives a thread");
+        (handle, Owner { calls, thread })
+    }
+
+    /// Runs `f` on the owning thread; answers once what it wrote is durable.
+    pub async fn call<T: Send + 'static>(
+        &self,
+        f: impl FnOnce(&mut Records) -> Result<T, RecordsError> + Send + 'static,
+    ) -> Result<T, RecordsError> {
+        let (reply, answer) = oneshot::channel();
+        self.submit(f, move |result| {
+            // The caller may have gone away; what was written stays written.
+            let _ = reply.send(result);
+        })?;
+        answer.await.map_err(|_| RecordsError::Stopped)?
+    }
+
+    /// The same for a thread that is not part of an asynchronous runtime.
+    pub fn call_blocking<T: Send + 'static>(
+        &self,
+        f: impl FnOnce(&mut Records) -> Result<T, RecordsError> + Send + 'static,
+    ) -> Result<T, RecordsError> {
+        let (reply, answer) = mpsc::channel();
+        self.submit(f, move |result| {
+            let _ = reply.send(result);
+        })?;
+        answer.recv().map_err(|_| RecordsError::Stopped)?
+    }
+
+    /// What each later commit added to the ledger; a listener that lags is told so and asks anew.
+    pub fn advances(&self) -> broadcast::Receiver<Advance> {
+        self.advances.subscribe()
+    }
+
+    fn submit<T: Send + 'static>(
+        &self,
+        f: impl FnOnce(&mut Records) -> Result<T, RecordsError> + Send + 'static,
+        reply: impl FnOnce(Result<T, RecordsError>) + Send + 'static,
+    ) -> Result<(), RecordsError> {
+        let call: Call = Box::new(move |records| {
+            let result = f(records);
+            Box::new(move |committed| reply(committed.and(result)))
+        });
+        self.calls.send(Message::Call(call)).map_err(|_| RecordsError::Stopped)
+    }
+}
+
+fn own(
+    mut records: Records,
+    queue: &mpsc::Receiver<Message>,
+    advances: &broadcast::Sender<Advance>,
+) {
+    let mut stopping = false;
+    while !stopping {
+        let Some(first) = next_message(&mut records, queue) else { break };
+        let mut next = Some(first);
+        let mut finishes: Vec<Finish> = Vec::new();
+        while let Some(message) = next.take() {
+            match message {
+                Message::Call(call) => finishes.push(call(&mut records)),
+                Message::Stop => stopping = true,
+            }
+            if !stopping && finishes.len() < BATCH_CALLS_MAX {
+                next = queue.try_recv().ok();
+            }
+        }
+        let committed = records.commit();
+        if let Ok(advance) = &committed
+            && !advance.is_empty()
+        {
+            // Nobody may be listening.
+            let _ = advances.send(advance.clone());
+        }
+        for finish in finishes {
+            finish(committed.as_ref().map(|_| ()).map_err(RecordsError::duplicate));
+        }
+    }
+    records.close();
+}
+
+/// The next message; while none waits, the index catches up with the ledger, slice by slice.
+fn next_message(records: &mut Records, queue: &mpsc::Receiver<Message>) -> Option<Message> {
+    while records.has_backlog().unwrap_or(false) {
+        match queue.try_recv() {
+            Ok(message) => return Some(message),
+            Err(mpsc::TryRecvError::Disconnected) => return None,
+            Err(mpsc::TryRecvError::Empty) => {
+                let projected = records.project_slice().and_then(|()| records.commit());
+                if let Err(error) = projected {
+                    // Reads will say so to whoever asks; here it would only be tried in a circle.
+                    tracing::error!(%error, "the index can't catch up");
+                    break;
+                }
+            }
+        }
+    }
+    queue.recv().ok()
+}

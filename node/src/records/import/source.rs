@@ -1,0 +1,240 @@
+//! From files to bundles: FHIR JSON or NDJSON, each also gzipped.
+
+use crate::chart::parse_json;
+use serde_json::Value;
+use std::io::Read;
+
+/// A file's size after it is inflated.
+const FILE_BYTES_MAX: u64 = 1 << 30;
+
+/// A file to import.
+#[derive(Debug)]
+pub struct Source {
+    /// Its name, for messages.
+    pub name: String,
+    /// Its bytes, gzipped or not.
+    pub bytes: Vec<u8>,
+}
+
+/// A bundle of a file, ready to be taken.
+#[derive(Debug)]
+pub(super) struct Parcel {
+    pub file: String,
+    /// Which bundle of the file, from 1.
+    pub number: usize,
+    pub entries: Vec<EntryIn>,
+}
+
+/// How an entry wants to be taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Interaction {
+    /// Create it (unless the query has a match).
+    Create { if_none_exist: Option<String> },
+    /// Create or replace it under its id.
+    Update { id: String },
+    /// Replace the one that the query finds, or create it.
+    ConditionalUpdate { query: String },
+    /// Delete it.
+    Delete { kind: String, id: String },
+    /// Nothing to write.
+    Skip,
+    /// Something that can't be done.
+    Unsupported { reason: String },
+}
+
+/// An entry of a bundle.
+#[derive(Debug)]
+pub(super) struct EntryIn {
+    pub full_url: Option<String>,
+    pub interaction: Interaction,
+    pub resource: Option<Value>,
+}
+
+impl Source {
+    /// The bundles of the file.
+    pub(super) fn parcels(self) -> Result<Vec<Parcel>, String> {
+        let text = inflate(self.bytes)?;
+        match parse_json(&text) {
+            Ok(value) => Ok(vec![parcel(self.name, 1, value)?]),
+            Err(whole) => ndjson(&self.name, &text).unwrap_or_else(|| {
+                Err(format!("not valid JSON: {whole}; is the file whole, and FHIR JSON?"))
+            }),
+        }
+    }
+}
+
+fn inflate(bytes: Vec<u8>) -> Result<String, String> {
+    let bytes = if bytes.starts_with(&[0x1f, 0x8b]) {
+        let mut inflated = Vec::new();
+        flate2::read::MultiGzDecoder::new(&bytes[..])
+            .take(FILE_BYTES_MAX + 1)
+            .read_to_end(&mut inflated)
+            .map_err(|_| "the gzip file is damaged or cut short; copy it again".to_owned())?;
+        inflated
+    } else {
+        bytes
+    };
+    if bytes.len() as u64 > FILE_BYTES_MAX {
+        return Err("the file holds more than 1 GiB; split it".into());
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        format!("not UTF-8 text (at byte {}); is it FHIR JSON?", error.utf8_error().valid_up_to())
+    })
+}
+
+/// The lines of an NDJSON file, if it looks like one: resources are taken together, bundles by
+/// themselves.
+fn ndjson(name: &str, text: &str) -> Option<Result<Vec<Parcel>, String>> {
+    let lines: Vec<(usize, &str)> = text
+        .lines()
+        .enumerate()
+        .map(|(at, line)| (at + 1, line.trim()))
+        .filter(|(_, line)| !line.is_empty())
+        .collect();
+    if lines.len() < 2 || lines.first().is_none_or(|(_, line)| parse_json(line).is_err()) {
+        return None;
+    }
+    Some(ndjson_parcels(name, &lines))
+}
+
+fn ndjson_parcels(name: &str, lines: &[(usize, &str)]) -> Result<Vec<Parcel>, String> {
+    let mut parcels = Vec::new();
+    let mut loose = Vec::new();
+    for (at, line) in lines {
+        let value = parse_json(line).map_err(|error| format!("line {at}: {error}"))?;
+        if value["resourceType"] == "Bundle" {
+            let number = parcels.len() + 1;
+            parcels.push(parcel(name.to_owned(), number, value)?);
+        } else {
+            loose.push(resource_entry(value));
+        }
+    }
+    if !loose.is_empty() {
+        let number = parcels.len() + 1;
+        parcels.push(Parcel { file: name.to_owned(), number, entries: loose });
+    }
+    Ok(parcels)
+}
+
+fn parcel(file: String, number: usize, value: Value) -> Result<Parcel, String> {
+    if value["resourceType"] != "Bundle" {
+        return Ok(Parcel { file, number, entries: vec![resource_entry(value)] });
+    }
+    let kind = value["type"].as_str().unwrap_or_default().to_owned();
+    if kind.is_empty() {
+        return Err(format!("bundle {number} has no type; a FHIR Bundle needs one"));
+    }
+    let Value::Object(mut bundle) = value else { return Err("not an object".into()) };
+    let entries = match bundle.remove("entry") {
+        None => Vec::new(),
+        Some(Value::Array(entries)) => entries,
+        Some(_) => return Err(format!("bundle {number}: entry is not a list")),
+    };
+    let requests = kind == "transaction" || kind == "batch";
+    let entries = entries.into_iter().map(|entry| bundle_entry(entry, requests)).collect();
+    Ok(Parcel { file, number, entries })
+}
+
+fn resource_entry(resource: Value) -> EntryIn {
+    let interaction = match resource["id"].as_str() {
+        Some(id) => Interaction::Update { id: id.to_owned() },
+        None => Interaction::Create { if_none_exist: None },
+    };
+    EntryIn { full_url: None, interaction, resource: Some(resource) }
+}
+
+fn bundle_entry(mut entry: Value, requests: bool) -> EntryIn {
+    let full_url = entry["fullUrl"].as_str().map(str::to_owned);
+    let resource = entry.get_mut("resource").map(Value::take);
+    if !requests {
+        let Some(resource) = resource else {
+            return EntryIn { full_url, interaction: Interaction::Skip, resource: None };
+        };
+        if entry["search"]["mode"] == "outcome" {
+            return EntryIn { full_url, interaction: Interaction::Skip, resource: None };
+        }
+        return EntryIn { full_url, ..resource_entry(resource) };
+    }
+    let interaction = interaction(&entry["request"], resource.is_some());
+    EntryIn { full_url, interaction, resource }
+}
+
+fn interaction(request: &Value, has_resource: bool) -> Interaction {
+    let method = request["method"].as_str().unwrap_or_default();
+    let url = request["url"].as_str().unwrap_or_default().trim_start_matches('/');
+    let unsupported = |reason: String| Interaction::Unsupported { reason };
+    match method {
+        "GET" | "HEAD" => Interaction::Skip,
+        "POST" | "PUT" if !has_resource => unsupported(format!("{method} without a resource")),
+        "POST" => Interaction::Create {
+            if_none_exist: request["ifNoneExist"]
+                .as_str()
+                .map(|query| query.rsplit('?').next().unwrap_or(query).to_owned()),
+        },
+        "PUT" => match (url.split_once('?'), url.split_once('/')) {
+            (Some((_, query)), _) => Interaction::ConditionalUpdate { query: query.to_owned() },
+            (None, Some((_, id))) => Interaction::Update { id: id.to_owned() },
+            (None, None) => unsupported("PUT needs the url Type/id or Type?query".into()),
+        },
+        "DELETE" => match url.split_once('/') {
+            Some((kind, id)) if !url.contains('?') => {
+                Interaction::Delete { kind: kind.to_owned(), id: id.to_owned() }
+            }
+            _ => unsupported("DELETE needs the url Type/id".into()),
+        },
+        "" => unsupported("the entry has no request.method".into()),
+        other => unsupported(format!("{other} is not supported in an import")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn source(text: &str) -> Source {
+        Source { name: "f".into(), bytes: text.into() }
+    }
+
+    #[test]
+    fn a_cut_file_is_refused_with_what_to_do() {
+        let error = source(r#"{"resourceType":"Bundle","type":"#).parcels().unwrap_err();
+        assert!(error.contains("is the file whole"), "{error}");
+        let error = Source { name: "f".into(), bytes: vec![0x1f, 0x8b, 8, 0, 1] }.parcels();
+        assert!(error.unwrap_err().contains("gzip"));
+    }
+
+    #[test]
+    fn lines_are_one_parcel_and_name_the_bad_one() {
+        let good = source(
+            "{\"resourceType\":\"Patient\",\"id\":\"a\"}\n\n{\"resourceType\":\"Patient\"}\n",
+        );
+        let parcels = good.parcels().unwrap();
+        assert_eq!(parcels.len(), 1);
+        assert_eq!(parcels[0].entries[0].interaction, Interaction::Update { id: "a".into() });
+        assert_eq!(parcels[0].entries[1].interaction, Interaction::Create { if_none_exist: None });
+        let bad = source("{\"resourceType\":\"Patient\"}\n{\"resourceType\":");
+        assert!(bad.parcels().unwrap_err().starts_with("line 2"));
+    }
+
+    #[test]
+    fn requests_decide_in_transactions_only() {
+        let text = r#"{"resourceType":"Bundle","type":"transaction","entry":[
+            {"resource":{"resourceType":"Patient"},"request":{"method":"PUT","url":"Patient/p"}},
+            {"request":{"method":"DELETE","url":"Patient/q"}},
+            {"request":{"method":"GET","url":"Patient"}},
+            {"resource":{"resourceType":"Patient"},"request":{"method":"POST","url":"Patient",
+             "ifNoneExist":"Patient?identifier=a|b"}}]}"#;
+        let parcels = source(text).parcels().unwrap();
+        let interactions: Vec<_> =
+            parcels[0].entries.iter().map(|entry| entry.interaction.clone()).collect();
+        assert_eq!(
+            interactions,
+            [
+                Interaction::Update { id: "p".into() },
+                Interaction::Delete { kind: "Patient".into(), id: "q".into() },
+                Interaction::Skip,
+                Interaction::Create { if_none_exist: Some("identifier=a|b".into()) },
+            ]
+        );
+    }
+}

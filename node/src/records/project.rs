@@ -1,0 +1,300 @@
+//! From entries to what people look for: keeps the index in step with the ledger.
+//!
+//! The index has a cursor, the arrival up to which it shows the ledger. Entries are projected in
+//! slices, so that receiving a large chart does not keep a clinician waiting.
+
+use super::documents::Resident;
+use super::{Records, RecordsError};
+use crate::chart::{Conflict, ConflictValue, ResourceKey, View, canonical, home};
+use crate::store::index::{ConflictRow, ResourceRow};
+use crate::store::ledger::{Held, Stamp};
+use crate::vault;
+use carnet_sync_protocol::id::{Channel, DocumentId, EntryId};
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Entries projected before the queue of calls is looked at again.
+pub(super) const SLICE: usize = 256;
+
+/// The channels whose entries are changes of chart documents.
+pub(super) fn is_chart(channel: Channel) -> bool {
+    match channel {
+        Channel::Critical | Channel::Clinical | Channel::Restricted | Channel::Administrative => {
+            true
+        }
+        Channel::Control | Channel::Staff | Channel::Audit => false,
+    }
+}
+
+impl Records {
+    /// Whether entries are held that the index does not show yet.
+    pub fn has_backlog(&self) -> Result<bool, RecordsError> {
+        match &self.charts {
+            Some(charts) => Ok(charts.index.applied_until()? < self.ledger.last_arrival()),
+            None => Ok(false),
+        }
+    }
+
+    /// Brings the index wholly up to date.
+    pub fn catch_up(&mut self) -> Result<(), RecordsError> {
+        while self.has_backlog()? {
+            self.project_slice()?;
+        }
+        Ok(())
+    }
+
+    /// Projects the next entries.
+    pub fn project_slice(&mut self) -> Result<(), RecordsError> {
+        self.begin()?;
+        let page = self.ledger.by_arrival(self.charts()?.index.applied_until()?, SLICE)?;
+        let Some(last) = page.last().map(|held| held.arrival) else { return Ok(()) };
+        let mut by_document: BTreeMap<DocumentId, Vec<&Held>> = BTreeMap::new();
+        for held in page.iter().filter(|held| is_chart(held.entry.header.log.channel)) {
+            if held.entry.header.document != DocumentId::ZERO {
+                by_document.entry(held.entry.header.document).or_default().push(held);
+            }
+        }
+        for (document, entries) in by_document {
+            self.with_document(&document, |records, resident| {
+                for held in entries {
+                    if held.arrival > resident.applied {
+                        records.take_in(&document, resident, held)?;
+                    }
+                }
+                records.show(&document, resident)
+            })?;
+        }
+        self.charts_mut()?.index.set_applied_until(last)?;
+        Ok(())
+    }
+
+    /// After new keys came: applies the entries that could not be read.
+    pub(super) fn retry_unreadable(&mut self) -> Result<(), RecordsError> {
+        self.begin()?;
+        let epochs: Vec<_> = self.roster.epochs().map(|epoch| epoch.id).collect();
+        let charts = self.charts()?;
+        let mut documents = BTreeSet::new();
+        for epoch in epochs.iter().filter(|epoch| charts.keys.epoch(epoch).is_some()) {
+            documents.extend(charts.index.pending_for_key(epoch)?.into_iter().map(|p| p.document));
+        }
+        for document in documents {
+            self.with_document(&document, |records, resident| {
+                records.retry_waiting(&document, resident)?;
+                records.show(&document, resident)
+            })?;
+        }
+        Ok(())
+    }
+
+    /// After a node was cut off or reinstated: shows the documents that it wrote to anew.
+    pub(super) fn reproject(
+        &mut self,
+        documents: &BTreeSet<DocumentId>,
+    ) -> Result<(), RecordsError> {
+        self.catch_up()?;
+        self.begin()?;
+        for id in documents {
+            let before = self.with_document(id, |_, resident| Ok(resident.document.keys()))?;
+            let charts = self.charts_mut()?;
+            charts.index.remove_document(id)?;
+            charts.documents.forget_unsaved();
+            self.with_document(id, |records, resident| {
+                resident.touched.extend(before);
+                resident.touched.extend(resident.document.keys());
+                records.show(id, resident)
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Shows in the index what changed in a document.
+    pub(super) fn show(
+        &mut self,
+        id: &DocumentId,
+        resident: &mut Resident,
+    ) -> Result<(), RecordsError> {
+        let mut stamps = Stamps::default();
+        for key in std::mem::take(&mut resident.touched) {
+            self.show_resource(id, resident, &key, &mut stamps)?;
+        }
+        Ok(())
+    }
+
+    fn show_resource(
+        &mut self,
+        document: &DocumentId,
+        resident: &mut Resident,
+        key: &ResourceKey,
+        stamps: &mut Stamps,
+    ) -> Result<(), RecordsError> {
+        let view = resident.document.view(key);
+        let charts = self.charts_mut()?;
+        let Some(view) = view else {
+            // Every change that made it is withheld.
+            charts.index.remove_home(&key.kind, &key.id, document)?;
+            if charts.index.homes(&key.kind, &key.id)?.is_empty() {
+                charts.index.remove_resource(&key.kind, &key.id)?;
+                charts.index.replace_conflicts(&key.kind, &key.id, &[])?;
+            }
+            return Ok(());
+        };
+        charts.index.add_home(&key.kind, &key.id, document)?;
+        let homes = charts.index.homes(&key.kind, &key.id)?;
+        let mut views = vec![(*document, view)];
+        for other in homes.iter().filter(|other| *other != document) {
+            let view = self.with_document(other, |_, other| Ok(other.document.view(key)))?;
+            views.extend(view.map(|view| (*other, view)));
+        }
+        views.sort_by_key(|(id, _)| *id);
+        self.index_resource(key, &views, stamps)
+    }
+
+    fn index_resource(
+        &mut self,
+        key: &ResourceKey,
+        views: &[(DocumentId, View)],
+        stamps: &mut Stamps,
+    ) -> Result<(), RecordsError> {
+        // The home that it has not moved away from; while the new one is still on its way, the old.
+        let Some((document, view)) =
+            views.iter().find(|(_, view)| view.moved.is_none()).or_else(|| views.first())
+        else {
+            return Ok(());
+        };
+        let version = self.version(view, stamps)?;
+        let patient = patient_of(key, &view.body);
+        let mut rows = Vec::new();
+        for (home, view) in views {
+            for conflict in &view.conflicts {
+                rows.push(self.conflict_row(key, *home, patient.clone(), conflict, stamps)?);
+            }
+        }
+        let row = ResourceRow {
+            kind: key.kind.clone(),
+            id: key.id.clone(),
+            document: *document,
+            patient,
+            body: vault::pack(canonical(&view.body).as_bytes()),
+            version: version.id,
+            updated_ms: version.updated_ms,
+            arrival: version.arrival,
+            deleted: view.deleted,
+            conflicted: !rows.is_empty(),
+        };
+        let index = &mut self.charts_mut()?.index;
+        index.put_resource(&row)?;
+        index.replace_conflicts(&key.kind, &key.id, &rows)?;
+        super::search::index_terms(index, key, &view.body, view.deleted)
+    }
+
+    /// The version that a view is: its last entry's id, or a hash of them where several stand side
+    /// by side.
+    fn version(&self, view: &View, stamps: &mut Stamps) -> Result<Version, RecordsError> {
+        let mut ids: Vec<EntryId> = Vec::new();
+        let (mut updated_ms, mut arrival) = (0, 0);
+        for head in &view.heads {
+            let stamp = self.stamp_of(&head.0, stamps)?;
+            ids.push(stamp.id);
+            updated_ms = updated_ms.max(stamp.time.unix_ms());
+            arrival = arrival.max(stamp.arrival);
+        }
+        ids.sort_unstable();
+        let id = match ids.as_slice() {
+            [one] => one.to_string(),
+            many => {
+                let mut hasher = blake3::Hasher::new_derive_key("carnet 2026 merged version v1");
+                many.iter().for_each(|id| {
+                    hasher.update(id.as_bytes());
+                });
+                hasher.finalize().to_hex().to_string()
+            }
+        };
+        Ok(Version { id, updated_ms, arrival })
+    }
+
+    /// The entry that brought a change.
+    pub(super) fn stamp_of(
+        &self,
+        hash: &[u8; 32],
+        stamps: &mut Stamps,
+    ) -> Result<Stamp, RecordsError> {
+        if let Some(stamp) = stamps.0.get(hash) {
+            return Ok(*stamp);
+        }
+        let arrival = self.charts()?.index.change_arrival(hash)?;
+        let stamp = match arrival {
+            Some(arrival) => self.ledger.stamp_at(arrival)?,
+            None => None,
+        };
+        let stamp =
+            stamp.ok_or_else(|| RecordsError::Bug("a change without its entry".to_owned()))?;
+        stamps.0.insert(*hash, stamp);
+        Ok(stamp)
+    }
+
+    fn conflict_row(
+        &self,
+        key: &ResourceKey,
+        document: DocumentId,
+        patient: Option<String>,
+        conflict: &Conflict,
+        stamps: &mut Stamps,
+    ) -> Result<ConflictRow, RecordsError> {
+        let mut values = Vec::new();
+        for value in &conflict.values {
+            values.push(self.conflict_value(value, stamps)?);
+        }
+        Ok(ConflictRow {
+            row: 0,
+            document,
+            resource_kind: key.kind.clone(),
+            id: key.id.clone(),
+            patient,
+            element: conflict.element.clone(),
+            kind: conflict.kind.as_str().to_owned(),
+            seen: conflict.seen.clone(),
+            json: Value::from(values).to_string().into_bytes(),
+        })
+    }
+
+    /// One of the values of a conflict, with who wrote it, where and when.
+    pub(super) fn conflict_value(
+        &self,
+        value: &ConflictValue,
+        stamps: &mut Stamps,
+    ) -> Result<Value, RecordsError> {
+        let stamp = self.stamp_of(&value.change.0, stamps)?;
+        let mut shown = json!({
+            "id": value.change.value_id(),
+            "value": value.value,
+            "author": stamp.log.author.node.to_string(),
+            "site": self.site_of(&stamp.log.author.node),
+            "time": super::read::instant(stamp.time.unix_ms()),
+        });
+        if value.deleted {
+            shown["deleted"] = true.into();
+        }
+        if let Some(home) = &value.moved {
+            shown["moved"] = home.clone().into();
+        }
+        Ok(shown)
+    }
+}
+
+/// The entries of changes that were just looked up: the many resources of one import share one.
+#[derive(Default)]
+pub(super) struct Stamps(BTreeMap<[u8; 32], Stamp>);
+
+struct Version {
+    id: String,
+    updated_ms: u64,
+    arrival: u64,
+}
+
+/// The patient to whose chart a resource belongs; a Patient belongs to its own.
+fn patient_of(key: &ResourceKey, body: &Value) -> Option<String> {
+    if key.kind == "Patient" {
+        return Some(key.id.clone());
+    }
+    crate::chart::Resource::with_id(body.clone(), &key.id).ok().and_then(|r| home(&r).patient)
+}

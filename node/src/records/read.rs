@@ -1,0 +1,361 @@
+//! Reading: a resource as it is shown, its history, its open conflicts, lists, export.
+//!
+//! Whatever leaves here carries its conflicts: a tag, and an extension with every value, so that
+//! no value that a merge happened to pick is ever presented alone.
+
+use super::project::Stamps;
+use super::{Records, RecordsError};
+use crate::access::{Action, Permit};
+use crate::chart::{ResourceKey, canonical};
+use crate::store::index::{ConflictFilter, ConflictRow, Listing, ResourceRow};
+use crate::vault;
+use carnet_sync_protocol::id::NodeId;
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+/// The system of the tags that Carnet puts on what it shows.
+pub const TAG_SYSTEM: &str = "urn:carnet:tag";
+
+/// The extension that holds every value of a conflict.
+pub const CONFLICT_URL: &str = "urn:carnet:conflict";
+
+/// Rows read together while everything is listed.
+const PAGE_ROWS: usize = 500;
+
+/// A resource's size as JSON: one change holds it whole.
+const BODY_BYTES_MAX: usize = vault::CHANGE_BYTES_MAX;
+
+/// A resource as it is shown.
+#[derive(Clone, Debug, Serialize)]
+pub struct Shown {
+    /// The FHIR resource, with `meta.versionId`, `meta.lastUpdated` and its conflicts marked.
+    pub resource: Value,
+    /// Its version.
+    pub version: String,
+    /// When it last changed, by its author's clock.
+    pub updated: String,
+    /// Whether it was deleted; the body is then what it last said.
+    pub deleted: bool,
+    /// Whether a conflict in it is open.
+    pub conflicted: bool,
+}
+
+/// One version in a resource's history.
+#[derive(Clone, Debug, Serialize)]
+pub struct HistoryEntry {
+    /// The version: the id of the entry that made it.
+    pub version: String,
+    /// The node that wrote it.
+    pub author: String,
+    /// The node's site.
+    pub site: String,
+    /// When, by the author's clock.
+    pub time: String,
+    /// Whether this version deleted the resource.
+    pub deleted: bool,
+    /// What the resource said, as its author saw it.
+    pub resource: Value,
+}
+
+/// A conflict that waits for a person.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct OpenConflict {
+    /// `Type/id`.
+    pub resource: String,
+    /// The element; `_resource` when the whole resource is disputed.
+    pub element: String,
+    /// `same-element`, `same-resource` or `deleted-and-edited`.
+    pub kind: String,
+    /// Names the set of values, so that a choice made before one more arrived is refused.
+    pub seen: String,
+    /// Every value: `id`, `value`, `author`, `site`, `time`.
+    pub values: Value,
+    /// The patient's id, if the resource belongs to one.
+    pub patient: Option<String>,
+}
+
+impl Records {
+    /// One resource.
+    pub fn read(&mut self, permit: &Permit, key: &ResourceKey) -> Result<Shown, RecordsError> {
+        require(permit, Action::Read)?;
+        self.catch_up()?;
+        let row = self.row(key)?;
+        self.shown(&row)
+    }
+
+    /// A page of resources, by type or by patient.
+    pub fn list(&mut self, permit: &Permit, page: &Listing) -> Result<Vec<Shown>, RecordsError> {
+        require(permit, Action::Read)?;
+        self.catch_up()?;
+        let rows = self.charts()?.index.list(page)?;
+        rows.iter().map(|row| self.shown(row)).collect()
+    }
+
+    /// Every resource that is not deleted, by type and id; `take` ends the export by returning
+    /// false.
+    pub fn export(
+        &mut self,
+        permit: &Permit,
+        patient: Option<&str>,
+        mut take: impl FnMut(Value) -> bool,
+    ) -> Result<u64, RecordsError> {
+        require(permit, Action::Read)?;
+        self.catch_up()?;
+        let mut count = 0;
+        let mut page =
+            Listing { patient: patient.map(str::to_owned), limit: PAGE_ROWS, ..Listing::default() };
+        loop {
+            let rows = self.charts()?.index.list(&page)?;
+            let Some(last) = rows.last() else { return Ok(count) };
+            page.after = Some((last.kind.clone(), last.id.clone()));
+            for row in &rows {
+                count += 1;
+                if !take(self.shown(row)?.resource) {
+                    return Ok(count);
+                }
+            }
+        }
+    }
+
+    /// Every authored version of a resource, oldest first.
+    pub fn history(
+        &mut self,
+        permit: &Permit,
+        key: &ResourceKey,
+    ) -> Result<Vec<HistoryEntry>, RecordsError> {
+        require(permit, Action::Read)?;
+        self.catch_up()?;
+        self.row(key)?;
+        let mut stamps = Stamps::default();
+        let mut entries = Vec::new();
+        for home in self.charts()?.index.homes(&key.kind, &key.id)? {
+            let versions = self.with_document(&home, |_, r| Ok(r.document.history(key)))?;
+            for version in versions {
+                let stamp = self.stamp_of(&version.change.0, &mut stamps)?;
+                let author = stamp.log.author.node;
+                entries.push((
+                    stamp.time,
+                    HistoryEntry {
+                        version: stamp.id.to_string(),
+                        author: author.to_string(),
+                        site: self.site_of(&author),
+                        time: instant(stamp.time.unix_ms()),
+                        deleted: version.deleted,
+                        resource: version.body,
+                    },
+                ));
+            }
+        }
+        // Within a document the order is causal; a stable sort keeps it where times agree with it,
+        // and only one home means that it is kept as it is.
+        if self.charts()?.index.homes(&key.kind, &key.id)?.len() > 1 {
+            entries.sort_by_key(|(time, _)| *time);
+        }
+        Ok(entries.into_iter().map(|(_, entry)| entry).collect())
+    }
+
+    /// The conflicts that wait for a person; of one resource, or all.
+    pub fn conflicts(
+        &mut self,
+        permit: &Permit,
+        resource: Option<&ResourceKey>,
+    ) -> Result<Vec<OpenConflict>, RecordsError> {
+        require(permit, Action::Read)?;
+        self.catch_up()?;
+        let mut filter = ConflictFilter {
+            resource: resource.map(|key| (key.kind.clone(), key.id.clone())),
+            patient: None,
+            after: None,
+            limit: PAGE_ROWS,
+        };
+        let mut open = Vec::new();
+        loop {
+            let rows = self.charts()?.index.conflicts(&filter)?;
+            let Some(last) = rows.last() else { return Ok(open) };
+            filter.after = Some(last.row);
+            for row in rows {
+                open.push(open_conflict(&row)?);
+            }
+        }
+    }
+
+    pub(super) fn row(&self, key: &ResourceKey) -> Result<ResourceRow, RecordsError> {
+        self.charts()?.index.resource(&key.kind, &key.id)?.ok_or_else(|| {
+            RecordsError::NoSuchResource { kind: key.kind.clone(), id: key.id.clone() }
+        })
+    }
+
+    pub(super) fn shown(&self, row: &ResourceRow) -> Result<Shown, RecordsError> {
+        let mut body = body_of(row)?;
+        let updated = instant(row.updated_ms);
+        let meta = object_at(&mut body, "meta");
+        meta.insert("versionId".into(), row.version.clone().into());
+        meta.insert("lastUpdated".into(), updated.clone().into());
+        if row.conflicted {
+            let rows = self.charts()?.index.conflicts(&ConflictFilter {
+                resource: Some((row.kind.clone(), row.id.clone())),
+                patient: None,
+                after: None,
+                limit: PAGE_ROWS,
+            })?;
+            mark_conflicts(&row.kind, &mut body, &rows)?;
+        }
+        Ok(Shown {
+            resource: body,
+            version: row.version.clone(),
+            updated,
+            deleted: row.deleted,
+            conflicted: row.conflicted,
+        })
+    }
+
+    /// The name of a node's site, as its certificate says.
+    pub(super) fn site_of(&self, node: &NodeId) -> String {
+        self.roster
+            .certificate(node)
+            .map_or_else(|| node.to_string(), |certificate| certificate.body.site.clone())
+    }
+}
+
+pub(super) fn require(permit: &Permit, action: Action) -> Result<(), RecordsError> {
+    let name = match action {
+        Action::Read => "read",
+        Action::Write => "write",
+        Action::Search => "search",
+        Action::Administer => "administer",
+    };
+    if permit.allows(action) { Ok(()) } else { Err(RecordsError::NotPermitted(name)) }
+}
+
+/// The FHIR instant of a time, in UTC.
+pub fn instant(unix_ms: u64) -> String {
+    jiff::Timestamp::from_millisecond(unix_ms as i64)
+        .map_or_else(|_| "9999-12-31T23:59:59.999Z".to_owned(), |time| format!("{time:.3}"))
+}
+
+pub(super) fn body_of(row: &ResourceRow) -> Result<Value, RecordsError> {
+    let bytes = vault::unpack(&row.body, BODY_BYTES_MAX)?;
+    serde_json::from_slice(&bytes)
+        .map_err(|error| RecordsError::Bug(format!("an indexed body is not JSON: {error}")))
+}
+
+fn open_conflict(row: &ConflictRow) -> Result<OpenConflict, RecordsError> {
+    Ok(OpenConflict {
+        resource: format!("{}/{}", row.resource_kind, row.id),
+        element: row.element.clone(),
+        kind: row.kind.clone(),
+        seen: row.seen.clone(),
+        values: serde_json::from_slice(&row.json)
+            .map_err(|error| RecordsError::Bug(format!("a conflict is not JSON: {error}")))?,
+        patient: row.patient.clone(),
+    })
+}
+
+fn object_at<'a>(body: &'a mut Value, name: &str) -> &'a mut Map<String, Value> {
+    let place = &mut body[name];
+    if !place.is_object() {
+        *place = json!({});
+    }
+    place.as_object_mut().expect("it was just made an object")
+}
+
+fn append(map: &mut Map<String, Value>, name: &str, item: Value) {
+    match map.entry(name).or_insert_with(|| json!([])) {
+        Value::Array(items) => items.push(item),
+        other => *other = json!([item]),
+    }
+}
+
+/// Puts the tag and the extension of every open conflict on a resource.
+fn mark_conflicts(kind: &str, body: &mut Value, rows: &[ConflictRow]) -> Result<(), RecordsError> {
+    let tag = json!({
+        "system": TAG_SYSTEM, "code": "conflict",
+        "display": "Nodes disagree; every value is in the conflict extension"
+    });
+    append(object_at(body, "meta"), "tag", tag);
+    // These three have no extensions of their own (FHIR R4, 2.3 Resource and 2.4 DomainResource).
+    let holder = match kind {
+        "Bundle" | "Binary" | "Parameters" => object_at(body, "meta"),
+        _ => body.as_object_mut().expect("a resource is an object"),
+    };
+    for row in rows {
+        let conflict = open_conflict(row)?;
+        let mut parts = vec![
+            json!({"url": "element", "valueString": conflict.element}),
+            json!({"url": "kind", "valueCode": conflict.kind}),
+            json!({"url": "seen", "valueString": conflict.seen}),
+        ];
+        for value in conflict.values.as_array().into_iter().flatten() {
+            parts.push(json!({"url": "value", "extension": [
+                {"url": "id", "valueString": value["id"]},
+                {"url": "site", "valueString": value["site"]},
+                {"url": "author", "valueString": value["author"]},
+                {"url": "time", "valueInstant": value["time"]},
+                {"url": "json", "valueString": canonical(&value["value"])},
+            ]}));
+        }
+        append(holder, "extension", json!({"url": CONFLICT_URL, "extension": parts}));
+    }
+    Ok(())
+}
+
+/// Takes off what [`mark_conflicts`] put on: a copy that somebody exported and sends back must not
+/// carry our marks into the chart.
+pub(super) fn strip_marks(body: &mut Value) {
+    let ours = |item: &Value| item["url"] == CONFLICT_URL || item["system"] == TAG_SYSTEM;
+    let clean = |map: &mut Map<String, Value>, name: &str| {
+        if let Some(Value::Array(items)) = map.get_mut(name) {
+            let before = items.len();
+            items.retain(|item| !ours(item));
+            if items.is_empty() && before > 0 {
+                map.remove(name);
+            }
+        }
+    };
+    let Some(map) = body.as_object_mut() else { return };
+    clean(map, "extension");
+    if let Some(Value::Object(meta)) = map.get_mut("meta") {
+        clean(meta, "tag");
+        clean(meta, "extension");
+        if meta.is_empty() {
+            map.remove("meta");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn marks_come_off_as_they_went_on() {
+        let row = ConflictRow {
+            row: 1,
+            document: carnet_sync_protocol::id::DocumentId::ZERO,
+            resource_kind: "Patient".into(),
+            id: "a".into(),
+            patient: None,
+            element: "birthDate".into(),
+            kind: "same-element".into(),
+            seen: "00".into(),
+            json: br#"[{"id":"1","value":"1990-01-01","site":"A"},{"id":"2","value":null}]"#
+                .to_vec(),
+        };
+        let plain = json!({"resourceType": "Patient", "id": "a", "meta": {"tag": [{"code": "x"}]}});
+        let mut body = plain.clone();
+        mark_conflicts("Patient", &mut body, &[row]).unwrap();
+        assert_eq!(body["meta"]["tag"][1]["code"], "conflict");
+        assert_eq!(
+            body["extension"][0]["extension"][3]["extension"][4]["valueString"],
+            "\"1990-01-01\""
+        );
+        strip_marks(&mut body);
+        assert_eq!(body, plain);
+    }
+
+    #[test]
+    fn an_instant_is_in_utc_with_milliseconds() {
+        assert_eq!(instant(1_700_000_000_123), "2023-11-14T22:13:20.123Z");
+        assert!(instant(u64::MAX).starts_with("9999"));
+    }
+}

@@ -1,0 +1,172 @@
+//! What peers send: kept first, understood later.
+//!
+//! A run that comes here has sound hashes and a sound signature (its type says so). Its author
+//! must be certified by the practice; whether it is still trusted decides what is *shown*, not
+//! what is kept, so that all nodes come to hold the same entries.
+
+use super::open::PAGE;
+use super::project::is_chart;
+use super::{Records, RecordsError};
+use crate::store::StoreError;
+use carnet_sync_protocol::entry::VerifiedRun;
+use carnet_sync_protocol::frontier::Head;
+use carnet_sync_protocol::id::{Channel, DocumentId, LogId};
+use carnet_sync_protocol::message::RefuseReason;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What became of the runs; durable after the next commit.
+#[derive(Clone, Debug, Default)]
+pub struct Received {
+    /// The new heads of each log that was sent.
+    pub heads: Vec<(LogId, Vec<Head>)>,
+    /// The logs of which something was refused.
+    pub refused: Vec<(LogId, RefuseReason)>,
+    /// How many entries were new.
+    pub new: u64,
+}
+
+impl Records {
+    /// Keeps a peer's runs.
+    pub fn receive(&mut self, runs: &[VerifiedRun]) -> Result<Received, RecordsError> {
+        self.begin()?;
+        let mut received = Received::default();
+        let mut logs = BTreeSet::new();
+        let mut statements = false;
+        let cut_before = self.cut_logs();
+        for run in runs {
+            let log = run.log();
+            logs.insert(log);
+            match self.keep(run) {
+                Ok((new, control)) => {
+                    received.new += new;
+                    statements |= control;
+                }
+                Err(Outcome::Refused(reason)) => received.refused.push((log, reason)),
+                Err(Outcome::Failed(error)) => return Err(error),
+            }
+        }
+        received.heads =
+            logs.into_iter().map(|log| (log, self.ledger.heads(&log).to_vec())).collect();
+        if statements {
+            self.tend_keys()?;
+            self.show_cuts(&cut_before)?;
+        }
+        let own = self.author();
+        if received.new > 0 && received.heads.iter().any(|(log, _)| log.author == own) {
+            // A peer knew more of our own log than we did: we are a restored copy.
+            self.begin_incarnation()?;
+        }
+        Ok(received)
+    }
+
+    fn keep(&mut self, run: &VerifiedRun) -> Result<(u64, bool), Outcome> {
+        let log = run.log();
+        if !self.is_certified(run) {
+            return Err(Outcome::Refused(RefuseReason::Uncertified));
+        }
+        let appended = self.ledger.append(run).map_err(|error| match error {
+            StoreError::Gap { .. } => Outcome::Refused(RefuseReason::Gap),
+            StoreError::TooManyBranches { .. } => Outcome::Refused(RefuseReason::Forks),
+            error if error.is_refusal() => Outcome::Refused(RefuseReason::Storage),
+            error => Outcome::Failed(error.into()),
+        })?;
+        if appended.new.is_empty() {
+            return Ok((0, false));
+        }
+        self.grown.insert(log);
+        let new = appended.new.end - appended.new.start;
+        if log.channel != Channel::Control {
+            return Ok((new, false));
+        }
+        for arrival in appended.new {
+            if let Some(held) = self.ledger.at(arrival).map_err(RecordsError::from)? {
+                self.fold_statement(&held);
+            }
+        }
+        Ok((new, true))
+    }
+
+    /// Control entries may bring their author's own certificate; all others need it beforehand.
+    fn is_certified(&self, run: &VerifiedRun) -> bool {
+        use crate::identity::statement::ControlStatement;
+        let node = run.log().author.node;
+        if self.roster.certificate(&node).is_some() {
+            return true;
+        }
+        run.log().channel == Channel::Control
+            && run.entries().iter().any(|entry| {
+                matches!(ControlStatement::from_payload(&entry.payload),
+                    Ok(ControlStatement::Certificate(certificate))
+                        if certificate.body.keys.entry == node
+                            && certificate.clone().verify(self.practice()).is_ok())
+            })
+    }
+
+    /// How far each log that has been cut is accepted.
+    pub(super) fn cut_logs(&self) -> BTreeMap<LogId, u64> {
+        let cut = |log| self.roster.cut(&log).map(|cut| (log, cut.sequence));
+        self.ledger.logs().filter_map(cut).collect()
+    }
+
+    /// Shows anew what a cut that came, moved or went since `before` touches.
+    pub(super) fn show_cuts(&mut self, before: &BTreeMap<LogId, u64>) -> Result<(), RecordsError> {
+        let after = self.cut_logs();
+        let changed: BTreeSet<LogId> = before
+            .keys()
+            .chain(after.keys())
+            .filter(|log| before.get(log) != after.get(log) && is_chart(log.channel))
+            .copied()
+            .collect();
+        if changed.is_empty() || self.charts.is_none() {
+            return Ok(());
+        }
+        let mut documents = BTreeSet::new();
+        for log in &changed {
+            let accepted = before.get(log).into_iter().chain(after.get(log)).min().copied();
+            let accepted = accepted.unwrap_or(0);
+            let mut arrival = 0;
+            loop {
+                let page = self.ledger.of_channel(log.channel, arrival, PAGE)?;
+                let Some(last) = page.last() else { break };
+                arrival = last.arrival;
+                let headers = page.iter().map(|held| &held.entry.header);
+                documents.extend(
+                    headers
+                        .filter(|header| header.log == *log && header.sequence > accepted)
+                        .map(|header| header.document),
+                );
+            }
+        }
+        documents.remove(&DocumentId::ZERO);
+        self.reproject(&documents)
+    }
+
+    /// After control statements arrived: reads new keys, wraps those that others lack, and applies
+    /// what could not be read before.
+    pub(super) fn tend_keys(&mut self) -> Result<(), RecordsError> {
+        if self.charts.is_none() {
+            return Ok(());
+        }
+        self.read_keys();
+        self.arrange_recovery()?;
+        let statements = {
+            let charts = self.charts()?;
+            charts.keys.fill_wraps(&self.environment, &self.roster)
+        };
+        for statement in statements {
+            self.write_statement(&statement)?;
+        }
+        self.retry_unreadable()
+    }
+}
+
+enum Outcome {
+    Refused(RefuseReason),
+    Failed(RecordsError),
+}
+
+impl From<RecordsError> for Outcome {
+    fn from(error: RecordsError) -> Self {
+        Self::Failed(error)
+    }
+}

@@ -1,0 +1,224 @@
+//! Is everything as it should be: chains, signatures, hashes, decryption, index against ledger.
+//!
+//! Also the state digest, by which people compare two nodes: it covers what the control and staff
+//! channels hold and what every chart document shows, never the audit trail, and not the order in
+//! which things arrived.
+
+use super::read::{body_of, require};
+use super::{Records, RecordsError};
+use crate::access::{Action, Permit};
+use crate::chart::{Document, canonical};
+use crate::vault;
+use carnet_sync_protocol::entry::{ENTRY_DOMAIN, verify};
+use carnet_sync_protocol::id::{Channel, DocumentId, EntryId};
+use serde::Serialize;
+
+/// Problems listed at most; the rest are counted.
+const PROBLEMS_MAX: usize = 1000;
+
+/// What was checked, and what was found.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct VerifyReport {
+    /// Whether nothing is wrong.
+    pub ok: bool,
+    /// Entries checked.
+    pub entries: u64,
+    /// Signatures checked.
+    pub signatures: u64,
+    /// Documents rebuilt from the ledger; none while locked.
+    pub documents: u64,
+    /// Open conflicts.
+    pub conflicts: u64,
+    /// Equal on nodes that hold, can read and show the same; empty while locked.
+    pub state_digest: String,
+    /// What is wrong, each in a sentence.
+    pub problems: Vec<String>,
+}
+
+impl VerifyReport {
+    fn add(&mut self, problem: String) {
+        if self.problems.len() < PROBLEMS_MAX {
+            self.problems.push(problem);
+        }
+    }
+}
+
+impl Records {
+    /// Checks everything that is held. `progress` gets what is done and how much there is.
+    pub fn verify(
+        &mut self,
+        permit: &Permit,
+        mut progress: impl FnMut(u64, u64),
+    ) -> Result<VerifyReport, RecordsError> {
+        require(permit, Action::Administer)?;
+        let mut report = VerifyReport::default();
+        for problem in self.ledger.integrity_check()? {
+            report.add(format!("log.db: {problem}"));
+        }
+        self.verify_entries(&mut report, &mut progress)?;
+        for refused in &self.refused_statements {
+            report.add(refused.clone());
+        }
+        if self.charts.is_some() {
+            self.catch_up()?;
+            self.verify_documents(&mut report, &mut progress)?;
+        }
+        report.ok = report.problems.is_empty();
+        Ok(report)
+    }
+
+    fn verify_entries(
+        &self,
+        report: &mut VerifyReport,
+        progress: &mut impl FnMut(u64, u64),
+    ) -> Result<(), RecordsError> {
+        let total = self.ledger.count()?;
+        let mut after = 0;
+        loop {
+            let page = self.ledger.by_arrival(after, super::open::PAGE)?;
+            let Some(last) = page.last() else { break };
+            after = last.arrival;
+            for held in &page {
+                report.entries += 1;
+                let entry = &held.entry;
+                let place = format!(
+                    "entry {} ({} {} of node {})",
+                    entry.id,
+                    entry.header.log.channel.name(),
+                    entry.header.sequence,
+                    entry.header.log.author.node
+                );
+                if !held.is_sound() {
+                    report.add(format!("{place}: altered, its hash does not fit"));
+                    continue;
+                }
+                if entry.header.sequence > 1 && !self.follows(&entry.header.previous)? {
+                    report.add(format!("{place}: the entry before it is missing"));
+                }
+                let node = &entry.header.log.author.node;
+                if let Some(signature) = &held.signature {
+                    report.signatures += 1;
+                    if verify(node.as_bytes(), ENTRY_DOMAIN, entry.id.as_bytes(), signature)
+                        .is_err()
+                    {
+                        report.add(format!("{place}: its signature does not verify"));
+                    }
+                }
+                if self.roster.certificate(node).is_none() {
+                    report.add(format!("{place}: its author has no certificate of the practice"));
+                }
+                self.verify_seal(held, &place, report);
+            }
+            progress(report.entries, total);
+        }
+        self.verify_heads(report)
+    }
+
+    fn follows(&self, previous: &EntryId) -> Result<bool, RecordsError> {
+        Ok(self.ledger.stamp(previous)?.is_some())
+    }
+
+    fn verify_heads(&self, report: &mut VerifyReport) -> Result<(), RecordsError> {
+        for (log, heads) in &self.ledger.frontier().0 {
+            for head in heads {
+                let held = self.ledger.entry(&head.id);
+                if !matches!(&held, Ok(Some(held)) if held.signature.is_some()) {
+                    report.add(format!(
+                        "the last entry of a {} log of node {} is missing or not signed",
+                        log.channel.name(),
+                        log.author.node
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn verify_seal(
+        &self,
+        held: &crate::store::ledger::Held,
+        place: &str,
+        report: &mut VerifyReport,
+    ) {
+        let header = &held.entry.header;
+        let Some(charts) = &self.charts else { return };
+        if !vault::CODECS.contains(&header.codec) {
+            return;
+        }
+        // A key that is not here is no fault: held, unreadable.
+        let Some(key) = charts.keys.epoch(&header.epoch) else { return };
+        if let Err(error) = vault::open(key, header, &held.entry.payload) {
+            report.add(format!("{place}: {error}"));
+        }
+    }
+
+    fn verify_documents(
+        &mut self,
+        report: &mut VerifyReport,
+        progress: &mut impl FnMut(u64, u64),
+    ) -> Result<(), RecordsError> {
+        let mut documents = self.ledger.documents()?;
+        documents.retain(|id| *id != DocumentId::ZERO);
+        documents.sort_unstable();
+        let mut digest = blake3::Hasher::new_derive_key("carnet 2026 state digest v1");
+        for channel in [Channel::Control, Channel::Staff] {
+            digest.update(&self.ledger.frontier().digest(channel));
+        }
+        let total = documents.len() as u64;
+        let mut resources = 0;
+        for id in documents {
+            let document = self.replay_document(&id)?;
+            report.documents += 1;
+            if document.is_empty() {
+                continue;
+            }
+            digest.update(id.as_bytes());
+            digest.update(&document.digest());
+            resources += self.verify_shown(&id, &document, report)?;
+            progress(report.documents, total);
+        }
+        let charts = self.charts()?;
+        if charts.index.resource_count()? > resources {
+            report.add("the index shows resources that the ledger does not hold".into());
+        }
+        for problem in charts.index.integrity_check()? {
+            report.add(format!("index.db: {problem}"));
+        }
+        for set_aside in charts.index.quarantined(0, PROBLEMS_MAX)? {
+            report.add(format!("entry {} is set aside: {}", set_aside.arrival, set_aside.reason));
+        }
+        report.conflicts = charts.index.conflict_count()?;
+        report.state_digest = digest.finalize().to_hex().to_string();
+        Ok(())
+    }
+
+    /// Compares what the index shows of a document with the document; counts its resources.
+    fn verify_shown(
+        &self,
+        id: &DocumentId,
+        document: &Document,
+        report: &mut VerifyReport,
+    ) -> Result<u64, RecordsError> {
+        let index = &self.charts()?.index;
+        let mut shown = 0;
+        for key in document.keys() {
+            let Some(view) = document.view(&key) else { continue };
+            let row = index.resource(&key.kind, &key.id)?;
+            let Some(row) = row else {
+                report.add(format!("the index lacks {key}; delete index.db to rebuild it"));
+                continue;
+            };
+            if row.document != *id {
+                continue;
+            }
+            shown += 1;
+            let body = body_of(&row)?;
+            if canonical(&body) != canonical(&view.body) || row.deleted != view.deleted {
+                report.add(format!(
+                    "the index shows {key} otherwise than the ledger; delete index.db to rebuild it"
+                ));
+            }
+        }
+        Ok(shown)
+    }
+}

@@ -1,0 +1,358 @@
+//! Writing: one resource at a time, or many as one; and a person's choice in a conflict.
+
+use super::author::{Content, Placed};
+use super::project::is_chart;
+use super::read::{body_of, require, strip_marks};
+use super::{Records, RecordsError};
+use crate::access::{Action, Permit};
+use crate::chart::{
+    Choice, Edit, Home, Resource, ResourceKey, Section, VOLUME_RESOURCES_MAX, Written, home,
+};
+use carnet_sync_protocol::id::{Channel, DocumentId};
+use serde::Serialize;
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+/// Volumes of one section of one chart: 64 of 2,000 resources each.
+const VOLUMES_MAX: u32 = 64;
+
+/// The edits' size as JSON at which a change is closed and the next begun: large enough to
+/// compress well, small enough to travel in one piece on a bad link.
+const CHANGE_JSON_MAX: usize = 256 << 10;
+
+/// What was saved.
+#[derive(Clone, Debug, Serialize)]
+pub struct Saved {
+    /// `Type/id`.
+    pub resource: String,
+    /// Its version now.
+    pub version: String,
+    /// False when it said the same before.
+    pub changed: bool,
+}
+
+/// A change that a document made of its edits.
+struct Change {
+    document: DocumentId,
+    written: Written,
+}
+
+/// Edits by the document that they change.
+pub(super) type Plan = BTreeMap<(Channel, DocumentId), Vec<Edit>>;
+
+impl Records {
+    /// Creates or replaces a resource.
+    pub fn put(&mut self, permit: &Permit, resource: &Resource) -> Result<Saved, RecordsError> {
+        require(permit, Action::Write)?;
+        let key = resource.key();
+        self.write_planned(&key, |records, plan| records.plan_put(resource.clone(), plan))
+    }
+
+    /// Sets one element, or removes it.
+    pub fn set_element(
+        &mut self,
+        permit: &Permit,
+        key: &ResourceKey,
+        elements: &[(String, Option<Value>)],
+    ) -> Result<Saved, RecordsError> {
+        require(permit, Action::Write)?;
+        self.catch_up()?;
+        let row = self.row(key)?;
+        if row.deleted {
+            return Err(RecordsError::Deleted { kind: key.kind.clone(), id: key.id.clone() });
+        }
+        // The resource as it would become decides where it belongs: a changed label or subject
+        // moves it.
+        let mut body = body_of(&row)?;
+        for (element, value) in elements {
+            let map = body.as_object_mut().ok_or_else(|| RecordsError::Bug("no object".into()))?;
+            match value {
+                Some(value) => map.insert(element.clone(), value.clone()),
+                None => map.remove(element),
+            };
+        }
+        let after = Resource::with_id(body, &key.id)
+            .map_err(|error| RecordsError::BadRequest(error.to_string()))?;
+        let stays = self.volume_of(&home(&after), key, &row.document)?.is_some();
+        self.write_planned(key, |records, plan| {
+            if !stays {
+                return records.plan_put(after, plan);
+            }
+            let channel = channel_of(home(&after).section);
+            let edits = plan.entry((channel, row.document)).or_default();
+            edits.extend(elements.iter().map(|(element, value)| Edit::Set {
+                key: key.clone(),
+                element: element.clone(),
+                value: value.clone(),
+            }));
+            Ok(())
+        })
+    }
+
+    /// Deletes a resource; its history stays.
+    pub fn delete(&mut self, permit: &Permit, key: &ResourceKey) -> Result<Saved, RecordsError> {
+        require(permit, Action::Write)?;
+        self.catch_up()?;
+        let row = self.row(key)?;
+        let channel = self.channel_of_document(&row.document)?;
+        self.write_planned(key, |_, plan| {
+            plan.entry((channel, row.document)).or_default().push(Edit::Delete(key.clone()));
+            Ok(())
+        })
+    }
+
+    /// Settles a conflict by a person's choice; refused when the values are no longer those seen.
+    pub fn resolve(
+        &mut self,
+        permit: &Permit,
+        key: &ResourceKey,
+        element: &str,
+        chosen: Choice,
+        seen: &str,
+    ) -> Result<Saved, RecordsError> {
+        require(permit, Action::Write)?;
+        self.catch_up()?;
+        let conflict = self
+            .conflicts_of(key)?
+            .into_iter()
+            .find(|conflict| conflict.element == element)
+            .ok_or_else(|| {
+                RecordsError::BadRequest(format!(
+                    "{key} has no open conflict in {element}; list them with `carnet chart conflicts`"
+                ))
+            })?;
+        let channel = self.channel_of_document(&conflict.document)?;
+        self.write_planned(key, |_, plan| {
+            plan.entry((channel, conflict.document)).or_default().push(Edit::Resolve {
+                key: key.clone(),
+                element: element.to_owned(),
+                chosen,
+                seen: seen.to_owned(),
+            });
+            Ok(())
+        })
+    }
+
+    fn conflicts_of(
+        &self,
+        key: &ResourceKey,
+    ) -> Result<Vec<crate::store::index::ConflictRow>, RecordsError> {
+        Ok(self.charts()?.index.conflicts(&crate::store::index::ConflictFilter {
+            resource: Some((key.kind.clone(), key.id.clone())),
+            patient: None,
+            after: None,
+            limit: 1000,
+        })?)
+    }
+
+    fn write_planned(
+        &mut self,
+        key: &ResourceKey,
+        planning: impl FnOnce(&mut Self, &mut Plan) -> Result<(), RecordsError>,
+    ) -> Result<Saved, RecordsError> {
+        self.catch_up()?;
+        let placed = self.atomically(|records| {
+            let mut plan = Plan::new();
+            planning(records, &mut plan)?;
+            records.write_plan(plan)
+        })?;
+        let row = self.row(key)?;
+        Ok(Saved { resource: key.to_string(), version: row.version, changed: !placed.is_empty() })
+    }
+
+    /// Plans to make a resource what it is given as, wherever it belongs.
+    pub(super) fn plan_put(
+        &mut self,
+        resource: Resource,
+        plan: &mut Plan,
+    ) -> Result<(), RecordsError> {
+        let resource = unmarked(resource)?;
+        let key = resource.key();
+        let home = home(&resource);
+        let channel = channel_of(home.section);
+        let row = self.charts()?.index.resource(&key.kind, &key.id)?;
+        if let Some(row) = &row
+            && self.volume_of(&home, &key, &row.document)?.is_some()
+        {
+            plan.entry((channel, row.document)).or_default().push(Edit::Put(resource));
+            return Ok(());
+        }
+        let document = self.open_volume(&home, &key, plan)?;
+        plan.entry((channel, document)).or_default().push(Edit::Put(resource));
+        if let Some(row) = row {
+            let old = self.channel_of_document(&row.document)?;
+            let to = document.to_string();
+            plan.entry((old, row.document)).or_default().push(Edit::Move { key, to });
+        }
+        Ok(())
+    }
+
+    /// Plans to delete a resource; false if there is none to delete.
+    pub(super) fn plan_delete(
+        &mut self,
+        key: &ResourceKey,
+        plan: &mut Plan,
+    ) -> Result<bool, RecordsError> {
+        let Some(row) = self.charts()?.index.resource(&key.kind, &key.id)? else {
+            return Ok(false);
+        };
+        if row.deleted {
+            return Ok(false);
+        }
+        let channel = self.channel_of_document(&row.document)?;
+        plan.entry((channel, row.document)).or_default().push(Edit::Delete(key.clone()));
+        Ok(true)
+    }
+
+    /// Writes the planned edits: a change or more for each document, signed together by channel.
+    pub(super) fn write_plan(&mut self, plan: Plan) -> Result<Vec<Placed>, RecordsError> {
+        let unix_ms = self.environment.unix_ms();
+        let mut by_channel: BTreeMap<Channel, Vec<Change>> = BTreeMap::new();
+        for ((channel, document), edits) in plan {
+            for part in portions(edits) {
+                let written = self.with_document(&document, |_, resident| {
+                    let written = resident.document.write(unix_ms, &part)?;
+                    resident.unsaved += u32::from(written.is_some());
+                    Ok(written)
+                })?;
+                if let Some(written) = written {
+                    by_channel.entry(channel).or_default().push(Change { document, written });
+                }
+            }
+        }
+        let mut all = Vec::new();
+        for (channel, changes) in by_channel {
+            let contents: Vec<_> = changes
+                .iter()
+                .map(|change| Content::Change {
+                    document: change.document,
+                    bytes: &change.written.bytes,
+                })
+                .collect();
+            let placed = self.append_own(channel, &contents)?;
+            for (change, placed) in changes.into_iter().zip(&placed) {
+                self.show_written(change, placed)?;
+            }
+            all.extend(placed);
+        }
+        let last = self.ledger.last_arrival();
+        self.charts_mut()?.index.set_applied_until(last)?;
+        Ok(all)
+    }
+
+    fn show_written(&mut self, change: Change, placed: &Placed) -> Result<(), RecordsError> {
+        let Change { document, written } = change;
+        self.charts_mut()?.index.put_change(&written.hash.0, placed.arrival)?;
+        self.with_document(&document, |records, resident| {
+            resident.applied = resident.applied.max(placed.arrival);
+            // Told anew: the document may have left memory since it was written.
+            resident.touched.extend(written.touched);
+            records.show(&document, resident)
+        })
+    }
+
+    /// Which volume of its home a document is, if it is one.
+    fn volume_of(
+        &self,
+        home: &Home,
+        key: &ResourceKey,
+        document: &DocumentId,
+    ) -> Result<Option<u32>, RecordsError> {
+        for volume in 0..VOLUMES_MAX {
+            if self.document_id(home, key, volume)? == *document {
+                return Ok(Some(volume));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The volume into which a new resource goes: the first that is not full.
+    fn open_volume(
+        &mut self,
+        home: &Home,
+        key: &ResourceKey,
+        plan: &Plan,
+    ) -> Result<DocumentId, RecordsError> {
+        let channel = channel_of(home.section);
+        for volume in 0..VOLUMES_MAX {
+            let document = self.document_id(home, key, volume)?;
+            let planned = plan.get(&(channel, document)).map_or(0, Vec::len);
+            let held = self.with_document(&document, |_, r| Ok(r.document.len()))?;
+            if held + planned < VOLUME_RESOURCES_MAX {
+                return Ok(document);
+            }
+        }
+        Err(RecordsError::BadRequest(format!(
+            "a section of this chart is full ({VOLUMES_MAX} volumes of {VOLUME_RESOURCES_MAX} resources)"
+        )))
+    }
+
+    /// A document's pseudonym: the same on every node that makes the same thing apart.
+    fn document_id(
+        &self,
+        home: &Home,
+        key: &ResourceKey,
+        volume: u32,
+    ) -> Result<DocumentId, RecordsError> {
+        let pseudonym = self.charts()?.keys.pseudonym().ok_or(RecordsError::NoEpochKey)?;
+        let section = match home.section {
+            Section::Critical => "critical",
+            Section::Clinical => "clinical",
+            Section::Restricted => "restricted",
+            Section::Administrative => "administrative",
+            Section::Standalone => "standalone",
+        };
+        let subject = match &home.patient {
+            Some(patient) => format!("Patient/{patient}"),
+            None => key.to_string(),
+        };
+        Ok(pseudonym.document(&[&subject, section, &volume.to_string()]))
+    }
+
+    /// The channel in which a document lives.
+    fn channel_of_document(&self, document: &DocumentId) -> Result<Channel, RecordsError> {
+        let held = self.ledger.of_document(document, 0, 1)?;
+        held.first()
+            .map(|held| held.entry.header.log.channel)
+            .filter(|channel| is_chart(*channel))
+            .ok_or_else(|| RecordsError::Bug("an indexed document without entries".to_owned()))
+    }
+}
+
+/// The channel of a section; what belongs to no patient travels with the rest of care.
+pub(super) fn channel_of(section: Section) -> Channel {
+    match section {
+        Section::Critical => Channel::Critical,
+        Section::Clinical | Section::Standalone => Channel::Clinical,
+        Section::Restricted => Channel::Restricted,
+        Section::Administrative => Channel::Administrative,
+    }
+}
+
+fn unmarked(resource: Resource) -> Result<Resource, RecordsError> {
+    let id = resource.id().to_owned();
+    let mut body = resource.into_body();
+    strip_marks(&mut body);
+    Resource::with_id(body, &id).map_err(|error| RecordsError::BadRequest(error.to_string()))
+}
+
+/// Cuts edits into changes of a bearable size.
+fn portions(edits: Vec<Edit>) -> Vec<Vec<Edit>> {
+    let mut portions = vec![Vec::new()];
+    let mut size = 0;
+    for edit in edits {
+        let edit_size = match &edit {
+            Edit::Put(resource) => Value::Object(resource.body().clone()).to_string().len(),
+            _ => 256,
+        };
+        if size > 0 && size + edit_size > CHANGE_JSON_MAX {
+            portions.push(Vec::new());
+            size = 0;
+        }
+        size += edit_size;
+        if let Some(portion) = portions.last_mut() {
+            portion.push(edit);
+        }
+    }
+    portions
+}

@@ -1,0 +1,112 @@
+//! The records as a session's replica: what the ledger holds is what peers may have.
+
+use super::replica::{Credentials, Replica, ReplicaError, Stored};
+use crate::records::{Handle, Records, RecordsError};
+use carnet_sync_protocol::certificate::VerifiedCertificate;
+use carnet_sync_protocol::entry::{Run, VerifiedRun};
+use carnet_sync_protocol::frontier::{Frontier, Head};
+use carnet_sync_protocol::id::{LogId, NodeId, TransportKey};
+use carnet_sync_protocol::message::{JoinAnswer, JoinRefusal, JoinRequest, LogHeads};
+use carnet_sync_protocol::receipt::StoredReceipt;
+use carnet_sync_protocol::session::PeerVerdict;
+use tokio::sync::broadcast;
+
+impl From<RecordsError> for ReplicaError {
+    fn from(error: RecordsError) -> Self {
+        Self(error.to_string())
+    }
+}
+
+/// Asks the thread that owns the records; what was written is durable when the answer comes.
+fn ask<T: Send + 'static>(
+    handle: &Handle,
+    f: impl FnOnce(&mut Records) -> Result<T, RecordsError> + Send + 'static,
+) -> Result<T, ReplicaError> {
+    Ok(handle.call_blocking(f)?)
+}
+
+impl Replica for Handle {
+    fn credentials(&self) -> Result<Credentials, ReplicaError> {
+        ask(self, |records| {
+            Ok(Credentials {
+                practice: records.practice(),
+                certificate: records.own_certificate()?.clone(),
+                codecs: Records::codecs().to_vec(),
+            })
+        })
+    }
+
+    fn frontier(&self) -> Result<Frontier, ReplicaError> {
+        ask(self, |records| Ok(records.frontier().clone()))
+    }
+
+    fn last_receipt(&self, peer: &TransportKey) -> Result<Option<StoredReceipt>, ReplicaError> {
+        let peer = *peer;
+        ask(self, move |records| records.last_receipt(&peer))
+    }
+
+    fn load(
+        &self,
+        log: LogId,
+        after: &[Head],
+        until: Head,
+        bytes_max: usize,
+    ) -> Result<Vec<Run>, ReplicaError> {
+        let after = after.to_vec();
+        ask(self, move |records| records.load(&log, &after, until, bytes_max))
+    }
+
+    fn known(&self, heads: Vec<(LogId, Head)>) -> Result<Vec<(LogId, Head)>, ReplicaError> {
+        ask(self, move |records| records.known(&heads))
+    }
+
+    fn waypoints(&self, log: LogId) -> Result<Vec<Head>, ReplicaError> {
+        ask(self, move |records| records.waypoints(&log))
+    }
+
+    fn store(&self, runs: Vec<VerifiedRun>) -> Result<Stored, ReplicaError> {
+        ask(self, move |records| {
+            let received = records.receive(&runs)?;
+            Ok(Stored { heads: received.heads, refused: received.refused })
+        })
+    }
+
+    fn identify(&self, certificate: &VerifiedCertificate) -> Result<PeerVerdict, ReplicaError> {
+        let certificate = certificate.clone();
+        ask(self, move |records| {
+            Ok(match records.admits(&certificate) {
+                Ok(()) => {
+                    let transport = &certificate.body.keys.transport;
+                    PeerVerdict::Accepted {
+                        last_receipt: records.last_receipt(transport)?.map(Box::new),
+                    }
+                }
+                Err(refusal) => PeerVerdict::Refused(refusal),
+            })
+        })
+    }
+
+    fn keep_receipt(&self, peer: NodeId, receipt: StoredReceipt) -> Result<(), ReplicaError> {
+        ask(self, move |records| records.keep_receipt(&peer, &receipt))
+    }
+
+    fn note_peer_frontier(&self, peer: NodeId, frontier: Frontier) -> Result<(), ReplicaError> {
+        ask(self, move |records| records.note_peer_frontier(&peer, &frontier))
+    }
+
+    fn answer_join(
+        &self,
+        request: JoinRequest,
+        transport: TransportKey,
+        exporter: [u8; 32],
+    ) -> Result<JoinAnswer, ReplicaError> {
+        if request.body.keys.transport != transport {
+            return Ok(JoinAnswer::Refused(JoinRefusal::Invalid));
+        }
+        ask(self, move |records| records.answer_join(&request, &exporter))
+    }
+
+    fn advances(&self) -> broadcast::Receiver<LogHeads> {
+        Self::advances(self)
+    }
+}
