@@ -1,1 +1,213 @@
-//! carnet-tests
+//! The harness of the stories: nodes in temporary directories, and a link between two of them that
+//! carries what a session carries, without a network.
+
+use carnet_node::access::{Action, Permit, operator_permit};
+use carnet_node::base::environment::Environment;
+use carnet_node::base::private::Private;
+use carnet_node::chart::{Resource, ResourceKey};
+use carnet_node::records::import::Source;
+use carnet_node::records::joining::Applicant;
+use carnet_node::records::membership::Invite;
+use carnet_node::records::{Founded, Init, Records};
+use carnet_node::vault::{RecoveryCode, UnlockMethod, UnlockSecret};
+use carnet_sync_protocol::certificate::{Capabilities, Role};
+use carnet_sync_protocol::message::JoinAnswer;
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use tempfile::TempDir;
+
+/// The passphrase of every node in the stories.
+pub const PASSPHRASE: &str = "quatre chevaux bleus";
+
+/// A permit for anything that the stories do.
+pub fn permit(action: Action) -> Permit {
+    operator_permit(action)
+}
+
+/// A node in a directory of its own.
+pub struct Node {
+    /// The node.
+    pub records: Records,
+    /// Its directory; removed at the end.
+    pub dir: TempDir,
+}
+
+/// How nodes in the stories are unlocked: a key file in another temporary directory, since a
+/// passphrase takes a sixth of a second each time.
+pub fn unlock_method(dir: &Path) -> UnlockMethod {
+    UnlockMethod::KeyFile(dir.with_extension("key"))
+}
+
+/// Founds a practice.
+pub fn found(site: &str) -> (Node, RecoveryCode) {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let home = dir.path().join("node");
+    let init = Init {
+        practice: "Casamance".into(),
+        site: site.into(),
+        unlock: unlock_method(&home),
+        practice_passphrase: None,
+    };
+    let Founded { records, recovery_code } =
+        Records::init(&home, Environment::system(), init).expect("a practice");
+    (Node { records, dir }, recovery_code)
+}
+
+/// An invitation's terms.
+pub fn terms(site: &str, role: Role) -> Invite {
+    Invite {
+        site: site.into(),
+        role,
+        capabilities: Capabilities { admit: false, restricted: true, audit: true },
+        addresses: vec!["127.0.0.1:7411".into()],
+        valid_ms: 3_600_000,
+        practice: None,
+    }
+}
+
+/// A second node, invited by `inviter`.
+pub fn join(inviter: &mut Node, site: &str) -> Node {
+    join_as(inviter, site, Role::Clinic)
+}
+
+/// A second node in a role.
+pub fn join_as(inviter: &mut Node, site: &str, role: Role) -> Node {
+    let invitation = inviter
+        .records
+        .invite(&permit(Action::Administer), terms(site, role))
+        .expect("an invitation");
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let home = dir.path().join("node");
+    let applicant =
+        Applicant::begin(&home, Environment::system(), &unlock_method(&home)).expect("keys");
+    let exporter = [7; 32];
+    let request = applicant.request(&invitation, &exporter);
+    let answer = inviter.records.answer_join(&request, &exporter).expect("an answer");
+    inviter.records.commit().expect("a commit");
+    let JoinAnswer::Admitted(admission) = answer else { panic!("refused: {answer:?}") };
+    let records = applicant.admitted(&invitation, *admission).expect("a node");
+    Node { records, dir }
+}
+
+impl Node {
+    /// The node's own directory.
+    pub fn home(&self) -> PathBuf {
+        self.dir.path().join("node")
+    }
+
+    /// Drops the node as a crash would, does something to its directory, and opens it again, locked.
+    #[must_use]
+    pub fn reopened_locked(self, act: impl FnOnce(&Path)) -> Self {
+        let home = self.home();
+        let Self { records, dir } = self;
+        drop(records);
+        act(&home);
+        Self { records: Records::open(&home, Environment::system()).expect("opened"), dir }
+    }
+
+    /// The same, and unlocks it.
+    #[must_use]
+    pub fn reopened(self, act: impl FnOnce(&Path)) -> Self {
+        let mut node = self.reopened_locked(act);
+        node.unlock();
+        node
+    }
+
+    /// Unlocks the node with its key file.
+    pub fn unlock(&mut self) {
+        let secret =
+            UnlockSecret::from_key_file(&self.home().with_extension("key")).expect("a key");
+        self.records.unlock(&secret).expect("unlocked");
+        self.records.commit().expect("a commit");
+    }
+
+    /// Creates or replaces a resource.
+    pub fn put(&mut self, body: Value) -> ResourceKey {
+        let resource = Resource::from_value(body).expect("a resource");
+        let key = resource.key();
+        self.records.put(&permit(Action::Write), &resource).expect("saved");
+        self.records.commit().expect("a commit");
+        key
+    }
+
+    /// Sets one element.
+    pub fn set(&mut self, key: &ResourceKey, element: &str, value: Value) {
+        let elements = [(element.to_owned(), Some(value))];
+        self.records.set_element(&permit(Action::Write), key, &elements).expect("saved");
+        self.records.commit().expect("a commit");
+    }
+
+    /// What is shown of a resource.
+    pub fn show(&mut self, key: &ResourceKey) -> Value {
+        self.records.read(&permit(Action::Read), key).expect("shown").resource
+    }
+
+    /// The state digest, of a node on which nothing is wrong.
+    pub fn digest(&mut self) -> String {
+        let report = self.records.verify(&permit(Action::Administer), |_, _| {}).expect("a report");
+        assert_eq!(report.problems, Vec::<String>::new());
+        report.state_digest
+    }
+
+    /// Imports bundles, all of which must be taken.
+    pub fn import(
+        &mut self,
+        bundles: Vec<(String, Vec<u8>)>,
+    ) -> carnet_node::records::import::ImportReport {
+        let sources = bundles.into_iter().map(|(name, bytes)| Source { name, bytes }).collect();
+        self.records.import(&permit(Action::Write), sources, |_, _| {}).expect("a report")
+    }
+}
+
+/// Carries everything that each holds and the other lacks; returns how many entries went each way.
+pub fn sync(a: &mut Node, b: &mut Node) -> (u64, u64) {
+    let mut moved = (0, 0);
+    loop {
+        let forth = carry(&mut a.records, &mut b.records);
+        let back = carry(&mut b.records, &mut a.records);
+        moved.0 += forth;
+        moved.1 += back;
+        if forth + back == 0 {
+            return moved;
+        }
+    }
+}
+
+/// Carries what `from` holds and `to` lacks, log by log, the most urgent channel first.
+pub fn carry(from: &mut Records, to: &mut Records) -> u64 {
+    let mut new = 0;
+    for (log, heads) in from.frontier().0.clone() {
+        for head in heads {
+            let mut after = to.frontier().heads(&log).to_vec();
+            after.retain(|point| from.known(&[(log, *point)]).is_ok_and(|known| !known.is_empty()));
+            while !after.contains(&head) {
+                let runs = from.load(&log, &after, head, 1 << 20).expect("runs");
+                let verified: Vec<_> = runs
+                    .into_iter()
+                    .map(|run| run.verify(from.practice()).expect("a sound run"))
+                    .collect();
+                let Some(last) = verified.last() else { break };
+                let last = last.head();
+                let received = to.receive(&verified).expect("received");
+                assert_eq!(received.refused, [], "nothing of a certified author is refused");
+                new += received.new;
+                after = vec![last];
+            }
+        }
+    }
+    to.commit().expect("a commit");
+    new
+}
+
+/// Where third-party charts lie, if they are on this machine; stories that need them say when they
+/// are not.
+pub fn sample_data() -> Option<PathBuf> {
+    let given = std::env::var_os("CARNET_SAMPLES").map(PathBuf::from);
+    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data");
+    given.or(Some(beside)).filter(|path| path.is_dir())
+}
+
+/// A passphrase as a value that no log prints.
+pub fn passphrase(text: &str) -> Private<String> {
+    Private::new(text.to_owned())
+}

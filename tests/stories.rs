@@ -1,0 +1,14 @@
+//! What users live through, with real nodes. One file a story.
+
+#[path = "stories/locked_node.rs"]
+mod locked_node;
+#[path = "stories/lost_laptop.rs"]
+mod lost_laptop;
+#[path = "stories/real_charts.rs"]
+mod real_charts;
+#[path = "stories/revoked_node.rs"]
+mod revoked_node;
+#[path = "stories/two_clinics.rs"]
+mod two_clinics;
+#[path = "stories/usb_stick.rs"]
+mod usb_stick;

@@ -1,0 +1,45 @@
+//! After a power cut the node restarts by itself, locked: it works for its peers, and for nobody else.
+
+use carnet_node::access::Action;
+use carnet_node::records::RecordsError;
+use carnet_sync_protocol::certificate::Role;
+use carnet_tests::{found, join, join_as, permit, sync};
+use serde_json::json;
+
+#[test]
+fn a_locked_node_receives_and_forwards_and_shows_everything_once_unlocked() {
+    let (mut a, _) = found("Ziguinchor");
+    let mut b = join(&mut a, "Sédhiou");
+    let mut c = join(&mut a, "Kolda");
+    sync(&mut a, &mut b);
+    sync(&mut a, &mut c);
+    let mut b = b.reopened_locked(|_| {});
+    let key = a.put(json!({"resourceType": "Patient", "id": "awa", "birthDate": "1987-03-02"}));
+
+    sync(&mut a, &mut b);
+    sync(&mut b, &mut c);
+    assert_eq!(c.show(&key)["birthDate"], "1987-03-02");
+    assert!(b.records.status().unwrap().locked);
+    let refused = b.records.read(&permit(Action::Read), &key);
+    assert!(matches!(refused, Err(RecordsError::Locked)), "{refused:?}");
+    let refused = b.records.delete(&permit(Action::Write), &key);
+    assert!(matches!(refused, Err(RecordsError::Locked)), "{refused:?}");
+
+    b.unlock();
+    assert_eq!(b.show(&key)["birthDate"], "1987-03-02");
+    assert_eq!(a.digest(), b.digest());
+}
+
+#[test]
+fn a_relay_forwards_what_it_cannot_read() {
+    let (mut a, _) = found("Ziguinchor");
+    let mut b = join(&mut a, "Sédhiou");
+    let mut relay = join_as(&mut a, "Dakar", Role::Relay);
+    let key = a.put(json!({"resourceType": "Patient", "id": "awa", "birthDate": "1987-03-02"}));
+    sync(&mut a, &mut relay);
+    sync(&mut relay, &mut b);
+    assert_eq!(b.show(&key)["birthDate"], "1987-03-02");
+    let status = relay.records.status().unwrap();
+    assert_eq!(status.entries, a.records.status().unwrap().entries);
+    assert_eq!(status.resources, Some(0));
+}
