@@ -125,15 +125,12 @@ impl Ledger {
 
     /// Gives the whole transaction up, with the savepoints in it.
     pub fn rollback(&mut self) -> Result<()> {
+        let mut done = Ok(());
         while self.in_transaction() {
-            match self.rollback_to() {
-                // SQLite has given it up already; go on down to the bottom.
-                Ok(()) | Err(StoreError::TransactionLost { .. }) => {}
-                Err(error) if !self.in_transaction() => return Err(error),
-                Err(_) => {}
-            }
+            done = self.rollback_to();
         }
-        Ok(())
+        // Only the outermost counts: it takes everything with it.
+        done
     }
 
     /// Whether a transaction is open.

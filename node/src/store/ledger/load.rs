@@ -65,24 +65,27 @@ struct Cutter {
     open_bytes: usize,
     /// How many of them stand at or before the last stored signature.
     signed: usize,
-    /// The bytes of everything before that signature.
-    signed_bytes: usize,
+    /// The bytes of everything so far.
+    all_bytes: usize,
+    /// Whether the last run left the way for a sibling branch, so that another one must follow.
+    astray: bool,
 }
 
 impl Cutter {
     fn new(log: LogId, previous: EntryId) -> Self {
         let (runs, open) = (Vec::new(), Vec::new());
-        Self { log, previous, runs, open, open_bytes: 0, signed: 0, signed_bytes: 0 }
+        Self { log, previous, runs, open, open_bytes: 0, signed: 0, all_bytes: 0, astray: false }
     }
 
     fn push(&mut self, step: Step) {
         let bytes = step.bytes();
         self.open_bytes += bytes;
-        self.signed_bytes += bytes;
+        self.all_bytes += bytes;
         let signed = step.signature.is_some();
         self.open.push(step);
         if signed {
             self.signed = self.open.len();
+            self.astray = false;
         }
     }
 
@@ -161,8 +164,8 @@ impl Ledger {
         until: Head,
         bytes_max: usize,
     ) -> Result<ControlFlow<()>> {
-        let any = !cutter.runs.is_empty() || cutter.signed > 0;
-        if any && cutter.signed_bytes + step.bytes() > bytes_max {
+        let any = !cutter.astray && (!cutter.runs.is_empty() || cutter.signed > 0);
+        if any && cutter.all_bytes + step.bytes() > bytes_max {
             return Ok(ControlFlow::Break(()));
         }
         if cutter.is_full(step.bytes()) {
@@ -226,6 +229,7 @@ impl Ledger {
         let (last, signature) = vouched.ok_or_else(corrupt)?;
         cutter.emit(last, signature);
         cutter.previous = fork_id;
+        cutter.astray = true;
         cutter.open_bytes = rest.iter().map(Step::bytes).sum();
         cutter.open = rest;
         Ok(())
