@@ -363,7 +363,7 @@ fn raw_string(text: &[char], from: usize) -> usize {
 fn without_tests(code: &str) -> String {
     const MARK: &str = "#[cfg(test)]";
     if code.contains("#![cfg(test)]") {
-        return code.chars().map(|c| if c == '\n' { c } else { ' ' }).collect();
+        return blank(code);
     }
     let mut out = String::new();
     let mut rest = code;
@@ -388,6 +388,35 @@ fn without_tests(code: &str) -> String {
         rest = &rest[end..];
     }
     out + rest
+}
+
+/// The sources, with those blanked that are modules declared under `#[cfg(test)]`.
+fn with_test_modules(mut sources: Vec<Source>) -> Vec<Source> {
+    let tests: Vec<String> = sources.iter().flat_map(test_modules).collect();
+    for source in &mut sources {
+        if source.within(&tests.iter().map(String::as_str).collect::<Vec<_>>()) {
+            source.code = blank(&source.code);
+        }
+    }
+    sources
+}
+
+/// Where the modules lie that a source declares under `#[cfg(test)]`, without their `.rs`.
+fn test_modules(source: &Source) -> Vec<String> {
+    let stem = source.path.strip_suffix(".rs").unwrap_or(&source.path);
+    let (folder, name) = stem.rsplit_once('/').unwrap_or(("", stem));
+    let home = if matches!(name, "lib" | "main") { folder } else { stem };
+    without_comments_and_literals(&source.text)
+        .split("#[cfg(test)]")
+        .skip(1)
+        .filter_map(|item| item.split_once(';')?.0.trim().strip_prefix("mod ").map(str::to_owned))
+        .filter(|module| module.chars().all(is_word))
+        .map(|module| format!("{home}/{module}"))
+        .collect()
+}
+
+fn blank(code: &str) -> String {
+    code.chars().map(|c| if c == '\n' { c } else { ' ' }).collect()
 }
 
 fn root() -> PathBuf {
@@ -416,14 +445,16 @@ fn the_sources_keep_the_rules() {
     let mut files = Vec::new();
     collect(&root, &mut files);
     assert!(files.len() > 20, "the sources were not found in {}", root.display());
-    let breaches: Vec<String> = files
+    let sources: Vec<Source> = files
         .iter()
-        .flat_map(|path| {
+        .map(|path| {
             let text = fs::read_to_string(path).expect("a source file is readable text");
             let inside = path.strip_prefix(&root).expect("collected under the root");
-            Source::new(&inside.to_string_lossy().replace('\\', "/"), &text).breaches()
+            Source::new(&inside.to_string_lossy().replace('\\', "/"), &text)
         })
         .collect();
+    let breaches: Vec<String> =
+        with_test_modules(sources).iter().flat_map(Source::breaches).collect();
     assert!(breaches.is_empty(), "{} breaches:\n{}", breaches.len(), breaches.join("\n"));
 }
 
@@ -527,6 +558,20 @@ mod checker {
         let tests = format!("#[cfg(test)]\nmod tests {{\n{long}}}\n");
         finds("node/src/store.rs", &tests, &[]);
         finds("node/src/store.rs", &format!("#![cfg(test)]\n{long}"), &[]);
+    }
+
+    #[test]
+    fn a_module_declared_as_a_test_is_one_with_all_below_it() {
+        let declares = "//! Head.\n#[cfg(test)]\nmod tests;\nmod code;\n";
+        let bad = "//! Head.\nfn f() { dbg!(1); }\n";
+        let breaches = |path: &str| {
+            let sources = vec![Source::new("node/src/store.rs", declares), Source::new(path, bad)];
+            with_test_modules(sources).iter().flat_map(Source::breaches).count()
+        };
+        assert_eq!(breaches("node/src/store/tests.rs"), 0);
+        assert_eq!(breaches("node/src/store/tests/deep.rs"), 0);
+        assert_eq!(breaches("node/src/store/code.rs"), 1);
+        assert_eq!(breaches("node/src/chart/tests.rs"), 1);
     }
 
     #[test]
