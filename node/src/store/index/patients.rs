@@ -7,8 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Words of the index that one mistyped word is compared with.
 const CANDIDATES_MAX: i64 = 400;
 
-/// Patients looked at for one word: a very common beginning must not cost a second.
-const MATCHES_MAX: i64 = 2000;
+/// Patients looked at for one word. Well above those who share the commonest name of a practice,
+/// or the one meant could be missing when another word narrows the search.
+const MATCHES_MAX: i64 = 20_000;
 
 /// Digits from which on a number is looked for among telephone numbers.
 const PHONE_DIGITS_MIN: usize = 4;
@@ -76,8 +77,7 @@ impl Index {
     /// name, a mistyped name, an identifier, a birth date (or its year), or a telephone number.
     pub fn search_patients(&self, query: &str, limit: usize) -> Result<Vec<Found>> {
         let mut scores: Option<BTreeMap<String, u32>> = None;
-        for part in query.split_whitespace() {
-            let hits = self.part_hits(part)?;
+        for hits in self.hits_of_parts(query)? {
             scores = Some(match scores {
                 None => hits,
                 Some(before) => before
@@ -94,6 +94,26 @@ impl Index {
         found.sort_by(|a, b| b.score.cmp(&a.score).then_with(|| a.patient.cmp(&b.patient)));
         found.truncate(limit);
         Ok(found)
+    }
+
+    /// The hits of each part. Telephone numbers are often written in groups, so that figures in a
+    /// row are looked for as one number first, and if there is none each for itself.
+    fn hits_of_parts(&self, query: &str) -> Result<Vec<BTreeMap<String, u32>>> {
+        let parts: Vec<&str> = query.split_whitespace().collect();
+        let mut all = Vec::new();
+        for group in parts.chunk_by(|one, next| is_figures(one) && is_figures(next)) {
+            if group.len() > 1 {
+                let hits = self.part_hits(&group.concat())?;
+                if !hits.is_empty() {
+                    all.push(hits);
+                    continue;
+                }
+            }
+            for part in group {
+                all.push(self.part_hits(part)?);
+            }
+        }
+        Ok(all)
     }
 
     fn part_hits(&self, part: &str) -> Result<BTreeMap<String, u32>> {
@@ -190,6 +210,10 @@ impl Index {
     }
 }
 
+fn is_figures(text: &str) -> bool {
+    !digits(text).is_empty() && !text.chars().any(char::is_alphabetic)
+}
+
 fn reversed(text: &str) -> String {
     text.chars().rev().collect()
 }
@@ -260,6 +284,10 @@ mod tests {
         assert_eq!(found(&index, "1987-03 awa"), ["awa"]);
         assert_eq!(found(&index, "1234567 awa"), ["awa"]);
         assert_eq!(found(&index, "771234567"), ["awa"]);
+        assert_eq!(found(&index, "+221 77 123 45 67"), ["awa"], "written in groups");
+        assert_eq!(found(&index, "77 123 4567 Awa"), ["awa"], "with a group like a year");
+        assert_eq!(found(&index, "771234567 1987"), ["awa"], "a number and a year");
+        assert_eq!(found(&index, "771234567 1911"), Vec::<String>::new());
         assert_eq!(found(&index, "9841000111"), ["sita"]);
         index.remove_patient("awa").unwrap();
         assert_eq!(found(&index, "diatta"), Vec::<String>::new());
@@ -274,6 +302,21 @@ mod tests {
             index.put_patient(id, &terms).unwrap();
         }
         assert_eq!(found(&index, "mari"), ["b", "a", "c"]);
+    }
+
+    #[test]
+    fn a_name_that_thousands_share_hides_nobody() {
+        let (_dir, mut index) = index();
+        index.begin().unwrap();
+        for n in 0..6000u32 {
+            let given = if n == 5999 { "Zeynabou" } else { "Aminata" };
+            let terms =
+                PatientTerms { names: vec![format!("{given} Diop")], ..PatientTerms::default() };
+            index.put_patient(&format!("{n:04}"), &terms).unwrap();
+        }
+        index.commit().unwrap();
+        assert_eq!(found(&index, "diop zeynabou"), ["5999"]);
+        assert_eq!(found(&index, "zeinabou diop"), ["5999"]);
     }
 
     #[test]

@@ -15,15 +15,41 @@ pub(super) fn words(text: &str) -> Vec<String> {
         .nfkd()
         .filter(|c| !is_dropped(*c))
         .flat_map(char::to_lowercase)
-        // A lower-cased Greek final sigma is another letter than the one within a word.
-        .map(|c| if c == 'ς' { 'σ' } else { c })
-        .collect();
+        .map(alike)
+        .collect::<String>()
+        .replace('ß', "ss")
+        .replace('æ', "ae")
+        .replace('œ', "oe");
     folded
         .split(|c: char| !c.is_alphanumeric() && !is_combining_mark(c))
         .filter(|word| !word.is_empty())
         .take(WORDS_MAX)
         .map(|word| word.chars().take(WORD_CHARS_MAX).collect())
         .collect()
+}
+
+/// The letter for which another is commonly written: an accent that is no mark of its own, a
+/// form at a word's end, or letters of Arabic and Ethiopic that sound the same.
+fn alike(c: char) -> char {
+    let shifted =
+        |from: char, to: char| char::from_u32(to as u32 + (c as u32 - from as u32)).unwrap_or(c);
+    match c {
+        'ς' => 'σ',
+        'ø' => 'o',
+        'ł' => 'l',
+        'đ' | 'ð' => 'd',
+        'ħ' => 'h',
+        'ı' => 'i',
+        'ى' | 'ی' => 'ي',
+        'ة' => 'ه',
+        'ک' => 'ك',
+        'ሐ'..='ሗ' => shifted('ሐ', 'ሀ'),
+        'ኀ'..='ኆ' => shifted('ኀ', 'ሀ'),
+        'ሠ'..='ሧ' => shifted('ሠ', 'ሰ'),
+        'ዐ'..='ዖ' => shifted('ዐ', 'አ'),
+        'ፀ'..='ፆ' => shifted('ፀ', 'ጸ'),
+        _ => c,
+    }
 }
 
 /// Accents above and below letters, and Arabic vowel signs, are left out by many who write; the
@@ -78,6 +104,9 @@ mod tests {
         assert_eq!(words("أَحْمَد"), words("أحمد"));
         assert_ne!(words("सीता"), words("सात"), "vowel signs are vowels");
         assert_eq!(words("አበበ ቢቂላ").len(), 2);
+        assert_eq!(words("Łukasz Søren Groß Æneas"), ["lukasz", "soren", "gross", "aeneas"]);
+        assert_eq!(words("ዐበበ ኃይሌ ፀሐይ"), words("አበበ ሃይሌ ጸሀይ"));
+        assert_eq!(words("فاطمة ليلى"), words("فاطمه ليلي"));
     }
 
     #[test]
