@@ -65,3 +65,50 @@ impl Frontier {
         *hasher.finalize().as_bytes()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::{Author, Incarnation, NodeId};
+
+    fn log(channel: Channel, node: u8) -> LogId {
+        let author = Author { node: NodeId([node; 32]), incarnation: Incarnation([0; 8]) };
+        LogId { channel, author }
+    }
+
+    fn head(sequence: u64, id: u8) -> Head {
+        Head { sequence, id: EntryId([id; 32]) }
+    }
+
+    #[test]
+    fn a_digest_tells_what_is_held_of_its_channel_and_of_no_other() {
+        let mut frontier = Frontier::default();
+        frontier.set(log(Channel::Critical, 1), vec![head(3, 3)]);
+        let (critical, all) = (frontier.digest(Channel::Critical), frontier.digest_all());
+        frontier.set(log(Channel::Audit, 1), vec![head(1, 1)]);
+        assert_eq!(frontier.digest(Channel::Critical), critical);
+        assert_ne!(frontier.digest_all(), all);
+        let mut changed = Vec::new();
+        for heads in [vec![head(4, 3)], vec![head(3, 4)], vec![head(3, 3), head(3, 4)]] {
+            frontier.set(log(Channel::Critical, 1), heads);
+            changed.push(frontier.digest(Channel::Critical));
+        }
+        frontier.set(log(Channel::Critical, 1), vec![head(3, 3)]);
+        assert_eq!(frontier.digest(Channel::Critical), critical);
+        frontier.set(log(Channel::Critical, 2), vec![head(1, 9)]);
+        changed.push(frontier.digest(Channel::Critical));
+        changed.push(critical);
+        changed.sort_unstable();
+        changed.dedup();
+        assert_eq!(changed.len(), 5, "two states share a digest");
+    }
+
+    #[test]
+    fn the_order_in_which_heads_are_named_does_not_matter() {
+        let (mut one, mut other) = (Frontier::default(), Frontier::default());
+        one.set(log(Channel::Clinical, 1), vec![head(2, 1), head(5, 2)]);
+        other.set(log(Channel::Clinical, 1), vec![head(5, 2), head(2, 1)]);
+        assert_eq!(one, other);
+        assert_eq!(one.digest(Channel::Clinical), other.digest(Channel::Clinical));
+    }
+}

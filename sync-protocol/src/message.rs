@@ -14,6 +14,9 @@ use ed25519_dalek::SigningKey;
 use serde::{Deserialize, Serialize};
 
 const HELLO_DOMAIN: &str = "carnet hello v1";
+/// The number of [`Message::Hello`], which is first in every version of the protocol.
+const HELLO_KIND: u8 = 0;
+
 const JOIN_DOMAIN: &str = "carnet join v1";
 
 /// The lowest version of the protocol that this crate speaks.
@@ -108,6 +111,12 @@ pub struct Hello {
 }
 
 impl Hello {
+    /// The versions that a HELLO's frame announces, though this side may not understand the rest.
+    pub(crate) fn versions(frame: &[u8]) -> Option<Versions> {
+        let ((kind, versions), _) = postcard::take_from_bytes::<(u8, Versions)>(frame).ok()?;
+        (kind == HELLO_KIND).then_some(versions)
+    }
+
     /// Signs a HELLO for one connection.
     pub fn new(body: HelloBody, side: Side, exporter: &[u8; 32], key: &SigningKey) -> Self {
         let signature = sign(key, HELLO_DOMAIN, &wire::encode(&(side, exporter, &body)));

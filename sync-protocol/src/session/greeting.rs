@@ -118,6 +118,10 @@ impl Session {
         if frame.len() > limit::HELLO_BYTES_MAX {
             return Err(Violation::FrameLength.into());
         }
+        // Asked first: a newer HELLO may hold what this side can't decode.
+        if Hello::versions(frame).is_some_and(|theirs| Versions::OURS.agree(theirs).is_none()) {
+            return Err(CloseReason::Version);
+        }
         let Message::Hello(hello) = Message::from_bytes(frame)? else {
             return Err(Violation::Order.into());
         };

@@ -281,6 +281,8 @@ pub(super) struct World {
     pub chance: Chance,
     pub now: u64,
     pub sent: Vec<Sent>,
+    /// Damages about half of all frames.
+    pub damage: Option<Chance>,
     queue: BTreeMap<(u64, u64), Due>,
     count: u64,
     travelling: BTreeMap<(usize, usize, Head), Vec<EntryId>>,
@@ -300,6 +302,7 @@ impl World {
             chance: Chance(seed),
             now: 1_000,
             sent: Vec::new(),
+            damage: None,
             queue: BTreeMap::new(),
             count: 0,
             travelling: BTreeMap::new(),
@@ -393,6 +396,9 @@ impl World {
         let Input::Received { lane: Lane::Control, frame } = &due.input else { return };
         let nodes = self.links[due.link].nodes;
         let (from, to) = (nodes[due.end], nodes[1 - due.end]);
+        if self.damage.is_some() {
+            return;
+        }
         if let Ok(Message::Acknowledge(acks)) = Message::from_bytes(frame) {
             for ack in acks.iter().filter(|ack| ack.refused.is_none()) {
                 for id in &self.travelling[&(from, to, ack.last)] {
@@ -496,9 +502,28 @@ impl World {
         let order = self.links[link].order.entry((end, lane)).or_default();
         *order = (*order).max(self.now + delay);
         let time = *order;
+        let (lane, frame) = self.damaged(lane, frame);
         if self.links[link].alive {
             self.schedule(time, link, 1 - end, Input::Received { lane, frame });
         }
+    }
+
+    fn damaged(&mut self, lane: Lane, mut frame: Vec<u8>) -> (Lane, Vec<u8>) {
+        let Some(chance) = &mut self.damage else { return (lane, frame) };
+        let place = chance.below(frame.len() as u64) as usize;
+        match chance.below(8) {
+            0 => frame[place] ^= 1 << chance.below(8),
+            1 => frame.truncate(place),
+            2 => frame.push(chance.next() as u8),
+            3 => {
+                let channel = Channel::ALL[chance.below(7) as usize];
+                // A run on its own lane is no damage.
+                let other = lane != Lane::Data(channel) && lane != Lane::Control;
+                return (if other { Lane::Data(channel) } else { Lane::Control }, frame);
+            }
+            _ => {}
+        }
+        (lane, frame)
     }
 
     pub fn assert_converged(&self) {

@@ -139,7 +139,7 @@ fn three_nodes_in_a_ring_with_cuts_converge() {
     for seed in 100..130 {
         let mut world = World::new(seed, 3);
         scribble(&mut world, 15);
-        let mut links = vec![(0, 1), (1, 2), (2, 0)];
+        let mut links = [(0, 1), (1, 2), (2, 0)];
         let mut open: Vec<usize> = links.iter().map(|(a, b)| world.connect(*a, *b)).collect();
         for _ in 0..10 {
             let steps = world.chance.below(150) as usize;
