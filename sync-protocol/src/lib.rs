@@ -151,7 +151,6 @@ pub mod receipt;
 pub mod run;
 pub mod session;
 mod transfer;
-#[cfg(test)]
 mod vectors;
 pub mod wire;
 

@@ -13,9 +13,7 @@ mod exchange;
 mod greeting;
 mod port;
 mod signing;
-#[cfg(test)]
 mod testing;
-#[cfg(test)]
 mod tests;
 
 pub use crate::message::{Farewell, LogHeads, RefuseReason, Side};

@@ -1,5 +1,7 @@
 //! The test vectors of `docs/protocol.md`: the page and the code can't drift apart.
 
+#![cfg(test)]
+
 use crate::certificate::{Capabilities, Certificate, CertificateBody, NodeKeys, Role};
 use crate::entry::{Codec, Entry, Header, HybridTime, VerifiedRun, sign_entry};
 use crate::frontier::{Frontier, Head};

@@ -3,6 +3,8 @@
 //! The world itself watches one promise in every test: what the other side has acknowledged, and
 //! the acknowledgement of which has arrived, is not sent to it again, in whatever session.
 
+#![cfg(test)]
+
 use super::*;
 use crate::certificate::{Capabilities, Certificate, CertificateBody, NodeKeys, Role};
 use crate::entry::{Codec, Entry, Header, HybridTime, Run, SignatureBytes, VerifiedRun};

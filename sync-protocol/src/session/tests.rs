@@ -1,5 +1,7 @@
 //! Two and three nodes, well-behaved ones.
 
+#![cfg(test)]
+
 mod hostile;
 
 use super::testing::{Chance, Node, World};

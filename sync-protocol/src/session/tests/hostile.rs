@@ -1,5 +1,7 @@
 //! Peers that lie: each lie ends the session, and nothing that came with it is stored.
 
+#![cfg(test)]
+
 use super::super::testing::{Chance, Node, World, practice};
 use super::super::*;
 use crate::certificate::Certificate;
