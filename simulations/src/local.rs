@@ -1,0 +1,196 @@
+//! How fast and how large one node is on this machine, and what a sync costs on loopback.
+//!
+//! Prints one JSON object. Figures are measured in this run, on real files in a temporary
+//! directory; the bare SQLite commit beside the acknowledged write is the floor that any durable
+//! write on this disk has.
+
+mod baseline;
+mod node;
+mod wire;
+
+use carnet_node::access::{Action, operator_permit};
+use carnet_node::chart::{Resource, ResourceKey};
+use carnet_node::records::import::Source;
+use carnet_node::sample::{Generator, Size};
+use carnet_node::store::index::Listing;
+use node::Site;
+use serde_json::{Value, json};
+use std::error::Error;
+use std::path::PathBuf;
+use std::time::Instant;
+
+/// What to measure.
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// Third-party bundles to import, as well as invented ones
+    #[arg(long, value_name = "DIR")]
+    samples: Vec<PathBuf>,
+    /// Invented charts for the measure of memory and disk
+    #[arg(long, default_value_t = 10_000)]
+    charts: usize,
+    /// A short run that shows that everything works; its figures mean nothing
+    #[arg(long)]
+    short: bool,
+    /// Print JSON (it always does; for symmetry with the product)
+    #[arg(long)]
+    json: bool,
+}
+
+/// The day on which the invented patients were last seen: 2026-03-01.
+const SAMPLE_DAY_MS: u64 = 1_772_323_200_000;
+
+type Outcome<T> = Result<T, Box<dyn Error>>;
+
+/// Measures, and returns the report as JSON.
+pub fn run(arguments: &Arguments) -> Outcome<Value> {
+    let writes = if arguments.short { 20 } else { 500 };
+    let charts = if arguments.short { 20 } else { arguments.charts };
+    let encounters = if arguments.short { 20 } else { 1000 };
+    let report = json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "import": imports(arguments)?,
+        "write": acknowledged_writes(writes)?,
+        "chart": long_chart(encounters)?,
+        "wire": wire::measure(if arguments.short { 10 } else { 300 })?,
+        "charts": many_charts(charts)?,
+    });
+    Ok(report)
+}
+
+fn imports(arguments: &Arguments) -> Outcome<Value> {
+    let patients = if arguments.short { 5 } else { 500 };
+    let mut generator = Generator::new(1, SAMPLE_DAY_MS);
+    let invented = (0..patients)
+        .map(|n| Source {
+            name: format!("{n}"),
+            bytes: generator.patient(Size::Large).to_string().into(),
+        })
+        .collect();
+    let mut measured = vec![import("invented", invented)?];
+    for folder in &arguments.samples {
+        let mut sources = Vec::new();
+        for entry in std::fs::read_dir(folder)? {
+            let path = entry?.path();
+            sources.push(Source { name: path.display().to_string(), bytes: std::fs::read(&path)? });
+        }
+        let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        measured.push(import(&name, sources)?);
+    }
+    Ok(measured.into())
+}
+
+fn import(name: &str, sources: Vec<Source>) -> Outcome<Value> {
+    let mut site = Site::found()?;
+    let report = site.records.import(&operator_permit(Action::Write), sources, |_, _| {})?;
+    let verified = Instant::now();
+    let verify = site.records.verify(&operator_permit(Action::Administer), |_, _| {})?;
+    Ok(json!({
+        "source": name, "bundles": report.bundles, "resources": report.resources,
+        "existing": report.existing, "failed": report.failed, "skipped": report.skipped,
+        "seconds": report.seconds,
+        "resources_per_second": (report.resources as f64 / report.seconds).round(),
+        "entries": verify.entries, "verify_ok": verify.ok,
+        "verify_seconds": verified.elapsed().as_secs_f64(),
+        "log_bytes": site.size("log.db"), "index_bytes": site.size("index.db"),
+    }))
+}
+
+fn observation(n: usize, patient: &str) -> Outcome<Resource> {
+    Ok(Resource::from_value(json!({
+        "resourceType": "Observation", "id": format!("o{n}"), "status": "final",
+        "category": [{"coding": [{"system":
+            "http://terminology.hl7.org/CodeSystem/observation-category", "code": "vital-signs"}]}],
+        "code": {"coding": [{"system": "http://loinc.org", "code": "8867-4",
+            "display": "Heart rate"}], "text": "Heart rate"},
+        "subject": {"reference": format!("Patient/{patient}")},
+        "effectiveDateTime": "2026-03-02T09:30:00Z",
+        "valueQuantity": {"value": 60 + n % 40, "unit": "beats/minute",
+            "system": "http://unitsofmeasure.org", "code": "/min"}
+    }))?)
+}
+
+fn acknowledged_writes(count: usize) -> Outcome<Value> {
+    let mut site = Site::found()?;
+    let permit = operator_permit(Action::Write);
+    site.records
+        .put(&permit, &Resource::from_value(json!({"resourceType": "Patient", "id": "p"}))?)?;
+    site.records.commit()?;
+    let mut times = Vec::new();
+    for n in 0..count {
+        let resource = observation(n, "p")?;
+        let start = Instant::now();
+        site.records.put(&permit, &resource)?;
+        site.records.commit()?;
+        times.push(start.elapsed());
+    }
+    let bytes = site.bytes_of_newest_entry()?;
+    let mut bare = baseline::commits(count, bytes)?;
+    let ours = node::percentiles(&mut times);
+    let floor = node::percentiles(&mut bare);
+    Ok(json!({
+        "count": count, "entry_bytes": bytes, "acknowledged_ms": ours, "bare_sqlite_ms": floor,
+        "p50_ratio": ours["p50"].as_f64().unwrap_or(0.0) / floor["p50"].as_f64().unwrap_or(1.0),
+    }))
+}
+
+fn long_chart(encounters: usize) -> Outcome<Value> {
+    let mut site = Site::found()?;
+    let permit = operator_permit(Action::Write);
+    let mut entry = vec![json!({"resource": {"resourceType": "Patient", "id": "p"},
+        "request": {"method": "PUT", "url": "Patient/p"}})];
+    for n in 0..encounters {
+        entry.push(json!({"request": {"method": "PUT", "url": format!("Encounter/e{n}")},
+            "resource": {"resourceType": "Encounter", "id": format!("e{n}"), "status": "finished",
+                "class": {"code": "AMB"}, "subject": {"reference": "Patient/p"}}}));
+        for k in 0..3 {
+            let observation = observation(n * 3 + k, "p")?;
+            let url = observation.key().to_string();
+            entry.push(json!({"resource": observation.into_body(),
+                "request": {"method": "PUT", "url": url}}));
+        }
+    }
+    let bundle = json!({"resourceType": "Bundle", "type": "transaction", "entry": entry});
+    let source = Source { name: "chart".into(), bytes: bundle.to_string().into() };
+    site.records.import(&permit, vec![source], |_, _| {})?;
+    let mut site = site.reopened()?;
+    let read = operator_permit(Action::Read);
+    let listed = Instant::now();
+    let page = Listing { patient: Some("p".into()), limit: usize::MAX >> 1, ..Listing::default() };
+    let resources = site.records.list(&read, &page)?.len();
+    let list_ms = node::ms(listed.elapsed());
+    let edited = Instant::now();
+    let key = ResourceKey::new("Encounter", "e0")?;
+    site.records.set_element(&permit, &key, &[("status".into(), Some("cancelled".into()))])?;
+    site.records.commit()?;
+    let first_edit_ms = node::ms(edited.elapsed());
+    Ok(json!({"encounters": encounters, "resources": resources, "open_whole_ms": list_ms,
+        "first_edit_ms": first_edit_ms}))
+}
+
+fn many_charts(charts: usize) -> Outcome<Value> {
+    let mut site = Site::found()?;
+    let mut generator = Generator::new(2, SAMPLE_DAY_MS);
+    let started = Instant::now();
+    let mut resources = 0;
+    for n in 0..charts {
+        let source = Source {
+            name: n.to_string(),
+            bytes: generator.patient(Size::Large).to_string().into(),
+        };
+        let permit = operator_permit(Action::Write);
+        resources += site.records.import(&permit, vec![source], |_, _| {})?.resources;
+    }
+    let seconds = started.elapsed().as_secs_f64();
+    let after_import = node::memory()?;
+    let mut site = site.reopened()?;
+    let searched = Instant::now();
+    let hits = site.records.search_patients(&operator_permit(Action::Search), "dia", 20)?.len();
+    let search_ms = node::ms(searched.elapsed());
+    let count = charts.max(1) as u64;
+    Ok(json!({
+        "charts": charts, "resources": resources, "import_seconds": seconds,
+        "memory_after_import": after_import, "search_ms": search_ms, "search_hits": hits,
+        "log_bytes_per_chart": site.size("log.db") / count,
+        "index_bytes_per_chart": site.size("index.db") / count,
+    }))
+}

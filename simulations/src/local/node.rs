@@ -1,0 +1,117 @@
+//! A node in a temporary directory, and how this process is doing.
+
+use super::Outcome;
+use carnet_node::base::environment::Environment;
+use carnet_node::records::joining::Applicant;
+use carnet_node::records::membership::Invite;
+use carnet_node::records::{Init, Records};
+use carnet_node::vault::{UnlockMethod, UnlockSecret};
+use carnet_sync_protocol::certificate::{Capabilities, Role};
+use carnet_sync_protocol::message::JoinAnswer;
+use serde_json::{Value, json};
+use std::path::PathBuf;
+use std::time::Duration;
+use tempfile::TempDir;
+
+/// A node on real files.
+pub struct Site {
+    /// The node.
+    pub records: Records,
+    dir: TempDir,
+}
+
+impl Site {
+    /// Founds a practice.
+    pub fn found() -> Outcome<Self> {
+        let dir = tempfile::tempdir()?;
+        let init = Init {
+            practice: "Measured".into(),
+            site: "Here".into(),
+            unlock: UnlockMethod::KeyFile(dir.path().join("key")),
+            practice_passphrase: None,
+        };
+        let founded = Records::init(&dir.path().join("node"), Environment::system(), init)?;
+        Ok(Self { records: founded.records, dir })
+    }
+
+    /// A second node of the same practice.
+    pub fn join(&mut self, addresses: Vec<String>) -> Outcome<Self> {
+        let permit = carnet_node::access::operator_permit(carnet_node::access::Action::Administer);
+        let invite = Invite {
+            site: "There".into(),
+            role: Role::Clinic,
+            capabilities: Capabilities { admit: false, restricted: true, audit: true },
+            addresses,
+            valid_ms: 60_000,
+            practice: None,
+        };
+        let invitation = self.records.invite(&permit, invite)?;
+        let dir = tempfile::tempdir()?;
+        let unlock = UnlockMethod::KeyFile(dir.path().join("key"));
+        let home = dir.path().join("node");
+        let applicant = Applicant::begin(&home, Environment::system(), &unlock)?;
+        let request = applicant.request(&invitation, &[0; 32]);
+        let answer = self.records.answer_join(&request, &[0; 32])?;
+        self.records.commit()?;
+        let JoinAnswer::Admitted(admission) = answer else { return Err("not admitted".into()) };
+        Ok(Self { records: applicant.admitted(&invitation, *admission)?, dir })
+    }
+
+    /// The same node after a restart, with nothing in memory.
+    pub fn reopened(self) -> Outcome<Self> {
+        let Self { records, dir } = self;
+        records.close();
+        let mut records = Records::open(&dir.path().join("node"), Environment::system())?;
+        records.unlock(&UnlockSecret::from_key_file(&dir.path().join("key"))?)?;
+        records.commit()?;
+        Ok(Self { records, dir })
+    }
+
+    /// The records, for a handle; and the directory, to be kept until they are done.
+    pub fn into_parts(self) -> (Records, TempDir) {
+        (self.records, self.dir)
+    }
+
+    /// A database's size with its write-ahead log, in bytes.
+    pub fn size(&self, name: &str) -> u64 {
+        let file = |suffix: &str| -> u64 {
+            let path: PathBuf = self.dir.path().join("node").join(format!("{name}{suffix}"));
+            std::fs::metadata(path).map_or(0, |metadata| metadata.len())
+        };
+        file("") + file("-wal")
+    }
+
+    /// The sealed size of the newest entry, with its header.
+    pub fn bytes_of_newest_entry(&self) -> Outcome<usize> {
+        let author = self.records.author();
+        let newest = self.records.frontier().0.iter().filter(|(log, _)| log.author == author);
+        let (log, heads) = newest.max_by_key(|(_, heads)| heads[0].sequence).ok_or("no log")?;
+        let head = heads[0];
+        let runs = self.records.load(log, &[], head, usize::MAX >> 1)?;
+        let item = runs.last().and_then(|run| run.items.last()).ok_or("no entry")?;
+        Ok(item.payload.len() + carnet_sync_protocol::entry::HEADER_SIZE)
+    }
+}
+
+/// Milliseconds.
+pub fn ms(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1000.0
+}
+
+/// p50, p99 and the greatest of some durations, in milliseconds.
+pub fn percentiles(times: &mut [Duration]) -> Value {
+    times.sort_unstable();
+    let at =
+        |share: f64| times.get(((times.len() - 1) as f64 * share) as usize).map_or(0.0, |t| ms(*t));
+    json!({"p50": at(0.5), "p99": at(0.99), "max": at(1.0)})
+}
+
+/// The memory of this process, resident now and at its peak, in bytes.
+pub fn memory() -> Outcome<Value> {
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    let kib = |name: &str| -> u64 {
+        let line = status.lines().find(|line| line.starts_with(name));
+        line.and_then(|line| line.split_whitespace().nth(1)?.parse().ok()).unwrap_or(0)
+    };
+    Ok(json!({"resident_bytes": kib("VmRSS:") * 1024, "peak_bytes": kib("VmHWM:") * 1024}))
+}
