@@ -17,7 +17,6 @@ use node::Site;
 use serde_json::{Value, json};
 use std::error::Error;
 use std::path::PathBuf;
-use std::time::Instant;
 
 /// What to measure.
 #[derive(clap::Args)]
@@ -82,7 +81,7 @@ fn imports(arguments: &Arguments) -> Outcome<Value> {
 fn import(name: &str, sources: Vec<Source>) -> Outcome<Value> {
     let mut site = Site::found()?;
     let report = site.records.import(&operator_permit(Action::Write), sources, |_, _| {})?;
-    let verified = Instant::now();
+    let verified = node::now();
     let verify = site.records.verify(&operator_permit(Action::Administer), |_, _| {})?;
     Ok(json!({
         "source": name, "bundles": report.bundles, "resources": report.resources,
@@ -118,7 +117,7 @@ fn acknowledged_writes(count: usize) -> Outcome<Value> {
     let mut times = Vec::new();
     for n in 0..count {
         let resource = observation(n, "p")?;
-        let start = Instant::now();
+        let start = node::now();
         site.records.put(&permit, &resource)?;
         site.records.commit()?;
         times.push(start.elapsed());
@@ -154,11 +153,11 @@ fn long_chart(encounters: usize) -> Outcome<Value> {
     site.records.import(&permit, vec![source], |_, _| {})?;
     let mut site = site.reopened()?;
     let read = operator_permit(Action::Read);
-    let listed = Instant::now();
+    let listed = node::now();
     let page = Listing { patient: Some("p".into()), limit: usize::MAX >> 1, ..Listing::default() };
     let resources = site.records.list(&read, &page)?.len();
     let list_ms = node::ms(listed.elapsed());
-    let edited = Instant::now();
+    let edited = node::now();
     let key = ResourceKey::new("Encounter", "e0")?;
     site.records.set_element(&permit, &key, &[("status".into(), Some("cancelled".into()))])?;
     site.records.commit()?;
@@ -170,7 +169,7 @@ fn long_chart(encounters: usize) -> Outcome<Value> {
 fn many_charts(charts: usize) -> Outcome<Value> {
     let mut site = Site::found()?;
     let mut generator = Generator::new(2, SAMPLE_DAY_MS);
-    let started = Instant::now();
+    let started = node::now();
     let mut resources = 0;
     for n in 0..charts {
         let source = Source {
@@ -183,7 +182,7 @@ fn many_charts(charts: usize) -> Outcome<Value> {
     let seconds = started.elapsed().as_secs_f64();
     let after_import = node::memory()?;
     let mut site = site.reopened()?;
-    let searched = Instant::now();
+    let searched = node::now();
     let hits = site.records.search_patients(&operator_permit(Action::Search), "dia", 20)?.len();
     let search_ms = node::ms(searched.elapsed());
     let count = charts.max(1) as u64;

@@ -1,8 +1,9 @@
 //! The floor: what SQLite alone needs to make as many bytes durable.
 
 use super::Outcome;
+use super::node::now;
 use rusqlite::Connection;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Commits `count` rows of `bytes` each with `synchronous=FULL`, one commit a row.
 pub fn commits(count: usize, bytes: usize) -> Outcome<Vec<Duration>> {
@@ -15,7 +16,7 @@ pub fn commits(count: usize, bytes: usize) -> Outcome<Vec<Duration>> {
     let row = vec![7u8; bytes];
     let mut times = Vec::with_capacity(count);
     for _ in 0..count {
-        let start = Instant::now();
+        let start = now();
         database.prepare_cached("INSERT INTO entry (bytes) VALUES (?1)")?.execute([&row])?;
         times.push(start.elapsed());
     }

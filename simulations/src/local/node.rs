@@ -10,7 +10,7 @@ use carnet_sync_protocol::certificate::{Capabilities, Role};
 use carnet_sync_protocol::message::JoinAnswer;
 use serde_json::{Value, json};
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 /// A node on real files.
@@ -114,4 +114,10 @@ pub fn memory() -> Outcome<Value> {
         line.and_then(|line| line.split_whitespace().nth(1)?.parse().ok()).unwrap_or(0)
     };
     Ok(json!({"resident_bytes": kib("VmRSS:") * 1024, "peak_bytes": kib("VmHWM:") * 1024}))
+}
+
+/// Now, by a clock that only runs forward.
+#[expect(clippy::disallowed_methods, reason = "a benchmark measures the real machine")]
+pub fn now() -> Instant {
+    Instant::now()
 }
