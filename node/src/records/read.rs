@@ -229,8 +229,10 @@ pub(super) fn require(permit: &Permit, action: Action) -> Result<(), RecordsErro
 
 /// The FHIR instant of a time, in UTC.
 pub fn instant(unix_ms: u64) -> String {
-    jiff::Timestamp::from_millisecond(unix_ms as i64)
-        .map_or_else(|_| "9999-12-31T23:59:59.999Z".to_owned(), |time| format!("{time:.3}"))
+    i64::try_from(unix_ms)
+        .ok()
+        .and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok())
+        .map_or_else(|| "9999-12-31T23:59:59.999Z".to_owned(), |time| format!("{time:.3}"))
 }
 
 pub(super) fn body_of(row: &ResourceRow) -> Result<Value, RecordsError> {

@@ -53,7 +53,7 @@ impl Ledger {
         for (id, known) in &self.logs {
             self.frontier.set(*id, known.tree.heads());
         }
-        self.last_arrival = self.database.count("SELECT max(arrival) FROM entries")?;
+        self.last_arrival = self.database.count("SELECT coalesce(max(arrival), 0) FROM entries")?;
         Ok(())
     }
 
@@ -241,7 +241,7 @@ impl Ledger {
         let unsigned = "SELECT count(*) FROM branches b WHERE
             (SELECT signature FROM entries e WHERE e.branch = b.branch
              ORDER BY sequence DESC LIMIT 1) IS NULL";
-        let arrivals = "SELECT max(arrival) - count(*) FROM entries";
+        let arrivals = "SELECT coalesce(max(arrival), 0) - count(*) FROM entries";
         let mut problems = Vec::new();
         for (sql, problem) in [
             (holes, "branches have holes"),
