@@ -1,0 +1,184 @@
+//! What each request does. One file for each group; every answer is one of [`super::reply`], or
+//! FHIR as the records show it.
+
+pub(super) mod bulk;
+pub(super) mod charts;
+mod health;
+mod keys;
+mod membership;
+pub(super) mod peers;
+
+use super::error::{CommandError, ErrorKind};
+use super::node::Node;
+use super::report::Reporter;
+use super::request::Request;
+use serde::Serialize;
+use serde_json::Value;
+
+/// Does what is asked; the same in the daemon and in a single command.
+pub async fn execute(
+    node: &Node,
+    request: Request,
+    reporter: Reporter,
+) -> Result<Value, CommandError> {
+    match request {
+        Request::Unlock { with, new } => keys::unlock(node, with, new).await,
+        Request::Lock => keys::lock(node).await,
+        Request::PassphraseChange { old, new } => keys::change_passphrase(node, old, new).await,
+        Request::PracticeExportKey { practice, seal, remove } => {
+            keys::export_practice_key(node, practice, seal, remove).await
+        }
+        Request::PracticeImportKey { sealed, passphrase } => {
+            keys::import_practice_key(node, sealed, passphrase).await
+        }
+        Request::Invite { site, role, admit, addresses, hours, practice } => {
+            let wish = membership::Wish { site, role, admit, addresses, hours };
+            membership::invite(node, wish, practice).await
+        }
+        Request::Approve { request, site, role, admit, addresses, practice } => {
+            let site = site.unwrap_or_default();
+            let hours = membership::APPROVAL_HOURS;
+            let wish = membership::Wish { site, role, admit, addresses, hours };
+            membership::approve(node, request, wish, practice).await
+        }
+        Request::NodeList => membership::list(node).await,
+        Request::NodeRevoke { node: named, action, dry_run, practice } => {
+            membership::revoke(node, named, action, dry_run, practice).await
+        }
+        Request::PeerAdd { address, node: named } => peers::add(node, address, named).await,
+        Request::PeerRemove { peer } => peers::remove(node, peer).await,
+        Request::PeerList => peers::list(node).await,
+        Request::Sync { peer, timeout_s } => peers::sync(node, peer, timeout_s, &reporter).await,
+        Request::Status => health::status(node).await,
+        Request::Verify => health::verify(node, reporter).await,
+        Request::Import { files } => bulk::import(node, files, reporter).await,
+        Request::Export { patient } => bulk::export(node, patient, &reporter).await,
+        Request::PatientSearch { query, limit } => charts::search(node, query, limit).await,
+        Request::PatientShow { patient } => charts::patient(node, patient).await,
+        Request::ChartShow { resource } => charts::show(node, resource).await,
+        Request::ChartHistory { resource } => charts::history(node, resource).await,
+        Request::ChartEdit { resource, set, delete } => {
+            charts::edit(node, resource, set, delete).await
+        }
+        Request::ChartPut { body } => charts::put(node, body).await,
+        Request::ChartConflicts { resource } => charts::conflicts(node, resource).await,
+        Request::ChartResolve { resource, element, choose, seen } => {
+            charts::resolve(node, resource, element, choose, seen).await
+        }
+    }
+}
+
+/// A typed answer as JSON.
+fn answer(reply: impl Serialize) -> Result<Value, CommandError> {
+    serde_json::to_value(reply)
+        .map_err(|error| CommandError::new(ErrorKind::Failure, format!("no answer: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::environment::Environment;
+    use crate::service::config::{Config, Flags};
+    use crate::service::create::{self, Founding};
+    use crate::service::report;
+    use crate::service::request::{Choose, Closure, Opener, Progress, Secret};
+    use serde_json::json;
+    use std::path::Path;
+
+    const PASSPHRASE: &str = "hibiscus and baobab";
+
+    async fn found(dir: &Path) -> String {
+        let founding = Founding {
+            practice: "Casamance".into(),
+            site: "Sédhiou".into(),
+            closure: Closure::Passphrase(Secret::new(PASSPHRASE.into())),
+            practice_passphrase: None,
+        };
+        let created = create::init(dir, &Environment::system(), founding).await.expect("founded");
+        created.recovery_code.expect("a code")
+    }
+
+    async fn open(dir: &Path) -> Result<Node, CommandError> {
+        let config = Config::load(dir, Flags::default(), &|_| None).expect("settings");
+        Node::open(dir, Environment::system(), config).await
+    }
+
+    async fn ask(node: &Node, request: Request) -> Result<Value, CommandError> {
+        let (reporter, _reports) = report::channel();
+        execute(node, request, reporter).await
+    }
+
+    async fn unlock(node: &Node, passphrase: &str) -> Result<Value, CommandError> {
+        let with = Opener::Passphrase(Secret::new(passphrase.into()));
+        ask(node, Request::Unlock { with, new: None }).await
+    }
+
+    fn exit(outcome: Result<Value, CommandError>) -> u8 {
+        outcome.map_or_else(|error| error.exit() as u8, |_| 0)
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn each_refusal_has_its_exit_code() {
+        let parent = tempfile::tempdir().expect("a directory");
+        let dir = parent.path().join("node");
+        assert_eq!(open(&dir).await.expect_err("nothing there").exit() as u8, 10);
+        let code = found(&dir).await;
+        assert!(create::refuse_existing(&dir).is_err());
+        let node = open(&dir).await.expect("opened");
+        assert_eq!(open(&dir).await.expect_err("held").exit() as u8, 11);
+        assert_eq!(exit(unlock(&node, "hibiscus").await), 12);
+        assert_eq!(exit(ask(&node, Request::Export { patient: None }).await), 13);
+        assert_eq!(exit(ask(&node, Request::Status).await), 0);
+        let with = Opener::RecoveryCode(Secret::new(code));
+        let new = Some(Secret::new("forgotten no more".into()));
+        assert_eq!(exit(ask(&node, Request::Unlock { with, new }).await), 0);
+        assert_eq!(exit(ask(&node, Request::Lock).await), 0);
+        assert_eq!(exit(unlock(&node, PASSPHRASE).await), 12);
+        assert_eq!(exit(unlock(&node, "forgotten no more").await), 0);
+        node.close().await;
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_patient_is_imported_found_changed_and_exported() {
+        let parent = tempfile::tempdir().expect("a directory");
+        let dir = parent.path().join("node");
+        found(&dir).await;
+        let node = open(&dir).await.expect("opened");
+        unlock(&node, PASSPHRASE).await.expect("unlocked");
+        let file = parent.path().join("patient.json");
+        let patient = json!({
+            "resourceType": "Patient", "id": "p1", "birthDate": "1987-03-21",
+            "name": [{ "family": "Diatta", "given": ["Aïssatou"] }],
+        });
+        std::fs::write(&file, patient.to_string()).expect("written");
+        let imported = ask(&node, Request::Import { files: vec![file.clone()] }).await;
+        let imported = imported.expect("imported");
+        assert_eq!((&imported["resources"], &imported["failed"]), (&json!(1), &json!(0)));
+        let again = ask(&node, Request::Import { files: vec![file] }).await.expect("imported");
+        assert_eq!((&again["resources"], &again["existing"]), (&json!(0), &json!(1)));
+        let query = Request::PatientSearch { query: "aissa".into(), limit: 5 };
+        assert_eq!(ask(&node, query).await.expect("searched")[0]["id"], "p1");
+
+        let set = vec![("birthDate".to_owned(), json!("1987-03-12"))];
+        let edit = Request::ChartEdit { resource: "Patient/p1".into(), set, delete: false };
+        assert_eq!(ask(&node, edit).await.expect("edited")["changed"], true);
+        let history = Request::ChartHistory { resource: "Patient/p1".into() };
+        let history = ask(&node, history).await.expect("a history");
+        assert_eq!(history[0]["body"]["birthDate"], "1987-03-12");
+        assert_eq!(history[1]["body"]["birthDate"], "1987-03-21");
+
+        let (reporter, mut reports) = report::channel();
+        execute(&node, Request::Export { patient: None }, reporter).await.expect("exported");
+        let Some(Progress::Item(exported)) = reports.recv().await else { panic!("no resource") };
+        assert_eq!(exported["birthDate"], "1987-03-12");
+        assert_eq!(ask(&node, Request::Verify).await.expect("verified")["ok"], true);
+        let resolve = Request::ChartResolve {
+            resource: "Patient/p1".into(),
+            element: "birthDate".into(),
+            choose: Choose::Both,
+            seen: "0".into(),
+        };
+        assert_eq!(exit(ask(&node, resolve).await), 1, "there is no conflict to decide");
+        node.close().await;
+    }
+}

@@ -1,0 +1,113 @@
+//! Much at once: import and export, in steps between which others have their turn.
+
+use super::answer;
+use crate::access::{Action, operator_permit};
+use crate::records::import::{Import, ImportReport, Source};
+use crate::service::error::CommandError;
+use crate::service::node::{Node, blocking};
+use crate::service::reply::{ImportFailure, Imported};
+use crate::service::report::Reporter;
+use crate::store::index::Listing;
+use serde_json::{Value, json};
+use std::path::PathBuf;
+
+/// How long an import may keep the records before others have their turn; what it took meanwhile
+/// shares one `fsync`.
+const TURN_MS: u64 = 200;
+
+/// Resources read together.
+const EXPORT_PAGE: usize = 200;
+
+/// Takes in files, each bundle all or nothing.
+pub async fn import(
+    node: &Node,
+    files: Vec<PathBuf>,
+    reporter: Reporter,
+) -> Result<Value, CommandError> {
+    let started = node.environment.monotonic_ms();
+    let total = files.len() as u64;
+    let reading = reporter.clone();
+    let sources = blocking(move || {
+        let read = |(done, path): (usize, PathBuf)| {
+            reading.step("read", done as u64, Some(total));
+            let bytes = std::fs::read(&path).map_err(|error| CommandError::file(&error, &path))?;
+            Ok(Source { name: path.display().to_string(), bytes })
+        };
+        files.into_iter().enumerate().map(read).collect::<Result<Vec<_>, CommandError>>()
+    })
+    .await??;
+    let import = blocking(move || Import::new(sources)).await?;
+    let report = take(node, import, &reporter).await?;
+    let seconds = node.environment.monotonic_ms().saturating_sub(started) as f64 / 1000.0;
+    answer(imported(report, seconds))
+}
+
+/// Takes bundle after bundle; each is durable when the next turn begins.
+pub(in crate::service) async fn take(
+    node: &Node,
+    mut import: Import,
+    reporter: &Reporter,
+) -> Result<ImportReport, CommandError> {
+    loop {
+        let permit = operator_permit(Action::Write);
+        let (more, back) = node
+            .call(move |records| {
+                let begun = records.environment().monotonic_ms();
+                let mut more = true;
+                while more && records.environment().monotonic_ms() < begun + TURN_MS {
+                    more = records.import_next(&permit, &mut import)?;
+                }
+                Ok((more, import))
+            })
+            .await?;
+        import = back;
+        let (done, total) = import.done();
+        reporter.step("import", done, Some(total));
+        if !more {
+            return Ok(import.into_report());
+        }
+    }
+}
+
+fn imported(report: ImportReport, seconds: f64) -> Imported {
+    let failures = report.failures.into_iter().map(|failure| ImportFailure {
+        file: failure.file,
+        bundle: failure.bundle as u64,
+        entry: failure.entry.map(|entry| entry as u64),
+        reason: failure.reason,
+    });
+    Imported {
+        bundles: report.bundles,
+        resources: report.resources,
+        existing: report.existing,
+        skipped: report.skipped,
+        failed: report.failed,
+        seconds,
+        failures: failures.collect(),
+    }
+}
+
+/// Hands out every resource, a page at a time; whoever writes meanwhile is not held up.
+pub async fn export(
+    node: &Node,
+    patient: Option<String>,
+    reporter: &Reporter,
+) -> Result<Value, CommandError> {
+    let patient = patient.map(|id| id.strip_prefix("Patient/").unwrap_or(&id).to_owned());
+    let mut after = None;
+    let mut count = 0_u64;
+    loop {
+        let (patient, after_last) = (patient.clone(), after.take());
+        let asked =
+            Listing { patient, after: after_last, limit: EXPORT_PAGE, ..Listing::default() };
+        let permit = operator_permit(Action::Read);
+        let rows = node.call(move |records| records.list(&permit, &asked)).await?;
+        let Some(last) = rows.last() else { return Ok(json!({ "resources": count })) };
+        let name = |key: &str| last.resource[key].as_str().unwrap_or_default().to_owned();
+        after = Some((name("resourceType"), name("id")));
+        for shown in rows {
+            reporter.item(shown.resource).await?;
+            count += 1;
+        }
+    }
+}

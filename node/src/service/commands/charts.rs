@@ -1,0 +1,250 @@
+//! Patients and single resources: shown, changed, decided upon.
+
+use super::answer;
+use crate::access::{Action, operator_permit};
+use crate::chart::{Choice, Resource, ResourceKey};
+use crate::records::read::{HistoryEntry, OpenConflict, Shown};
+use crate::records::write::Saved;
+use crate::service::error::{CommandError, ErrorKind};
+use crate::service::node::Node;
+use crate::service::reply::{Conflict, Edited};
+use crate::service::request::Choose;
+use crate::store::index::Listing;
+use serde_json::{Value, json};
+
+/// Resources of one chart that are listed at once.
+const CHART_PAGE: usize = 500;
+
+/// Patients by name, identifier, birth date or phone; the best first.
+pub async fn search(node: &Node, query: String, limit: u32) -> Result<Value, CommandError> {
+    let permit = operator_permit(Action::Search);
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    let hits = node.call(move |records| records.search_patients(&permit, &query, limit)).await?;
+    let line = |hit: crate::records::search::PatientHit| {
+        json!({
+            "id": hit.id, "name": hit.name, "birthDate": hit.birth_date, "gender": hit.gender,
+            "identifiers": hit.identifiers, "conflicted": hit.conflicted, "score": hit.score,
+        })
+    };
+    Ok(Value::Array(hits.into_iter().map(line).collect()))
+}
+
+/// A patient, and a line for each resource of the chart.
+pub async fn patient(node: &Node, patient: String) -> Result<Value, CommandError> {
+    let id = patient.strip_prefix("Patient/").unwrap_or(&patient).to_owned();
+    let key = key(&format!("Patient/{id}"))?;
+    let permit = operator_permit(Action::Read);
+    let head = node.call(move |records| records.read(&permit, &key)).await?;
+    let mut resources = Vec::new();
+    let mut after = None;
+    loop {
+        let (patient, after_last) = (Some(id.clone()), after.take());
+        let asked = Listing { patient, after: after_last, limit: CHART_PAGE, ..Listing::default() };
+        let permit = operator_permit(Action::Read);
+        let rows = node.call(move |records| records.list(&permit, &asked)).await?;
+        let Some(last) = rows.last() else { break };
+        after = Some((text(&last.resource, "resourceType"), text(&last.resource, "id")));
+        resources.extend(rows.iter().map(line));
+    }
+    resources.sort_by_key(|line| std::cmp::Reverse(text(line, "date")));
+    Ok(json!({ "patient": patient_line(&head), "resource": head.resource, "resources": resources }))
+}
+
+fn patient_line(shown: &Shown) -> Value {
+    let body = &shown.resource;
+    let name = &body["name"][0];
+    let given = name["given"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    let parts: Vec<&str> = given.chain(name["family"].as_str()).collect();
+    let written = name["text"].as_str().map_or_else(|| parts.join(" "), str::to_owned);
+    json!({
+        "id": body["id"], "name": written, "birthDate": body["birthDate"],
+        "gender": body["gender"], "conflicted": shown.conflicted,
+    })
+}
+
+/// What a list shows of a resource: its type, its day, its title.
+fn line(shown: &Shown) -> Value {
+    let body = &shown.resource;
+    let kind = text(body, "resourceType");
+    let dates = [
+        "effectiveDateTime",
+        "occurrenceDateTime",
+        "authoredOn",
+        "recordedDate",
+        "onsetDateTime",
+        "performedDateTime",
+        "date",
+        "issued",
+        "created",
+    ];
+    let day = dates.iter().find_map(|name| body[*name].as_str());
+    let day = day.or_else(|| body["period"]["start"].as_str()).unwrap_or_default();
+    let titles = ["code", "medicationCodeableConcept", "vaccineCode", "type", "category"];
+    let title = titles.iter().find_map(|name| title(&body[*name])).unwrap_or_default();
+    json!({
+        "resourceType": kind, "reference": format!("{kind}/{}", text(body, "id")),
+        "date": day.get(..10).unwrap_or(day), "title": title, "conflicted": shown.conflicted,
+    })
+}
+
+/// The text of a codeable concept, or of the first of several.
+pub(in crate::service) fn title(concept: &Value) -> Option<String> {
+    let concept = if concept.is_array() { &concept[0] } else { concept };
+    let text = concept["text"].as_str().or_else(|| concept["coding"][0]["display"].as_str());
+    text.map(str::to_owned)
+}
+
+/// One resource, with its conflicts marked.
+pub async fn show(node: &Node, resource: String) -> Result<Value, CommandError> {
+    let key = key(&resource)?;
+    let permit = operator_permit(Action::Read);
+    let shown = node.call(move |records| records.read(&permit, &key)).await?;
+    if shown.deleted {
+        return Err(CommandError::not_found("it was deleted")
+            .at(resource)
+            .advise("`carnet chart history` still shows what it said"));
+    }
+    Ok(shown.resource)
+}
+
+/// Every authored version, the newest first.
+pub async fn history(node: &Node, resource: String) -> Result<Value, CommandError> {
+    let key = key(&resource)?;
+    let permit = operator_permit(Action::Read);
+    let versions = node.call(move |records| records.history(&permit, &key)).await?;
+    let line = |version: HistoryEntry| {
+        json!({
+            "version": version.version, "author": version.author, "site": version.site,
+            "time": version.time, "deleted": version.deleted, "body": version.resource,
+        })
+    };
+    Ok(Value::Array(versions.into_iter().rev().map(line).collect()))
+}
+
+/// Sets elements, or deletes the resource.
+pub async fn edit(
+    node: &Node,
+    resource: String,
+    set: Vec<(String, Value)>,
+    delete: bool,
+) -> Result<Value, CommandError> {
+    let key = key(&resource)?;
+    let permit = operator_permit(Action::Write);
+    let elements: Vec<(String, Option<Value>)> = set
+        .into_iter()
+        .map(|(element, value)| (element, (!value.is_null()).then_some(value)))
+        .collect();
+    let saved = node
+        .call(move |records| {
+            if delete {
+                records.delete(&permit, &key)
+            } else {
+                records.set_element(&permit, &key, &elements)
+            }
+        })
+        .await?;
+    answer(edited(saved))
+}
+
+/// Writes a whole resource.
+pub async fn put(node: &Node, mut body: Value) -> Result<Value, CommandError> {
+    if let Some(map) = body.as_object_mut()
+        && !map.contains_key("id")
+    {
+        map.insert("id".into(), node.environment.uuid().into());
+    }
+    let resource = Resource::from_value(body).map_err(CommandError::bad_input)?;
+    let permit = operator_permit(Action::Write);
+    answer(edited(node.call(move |records| records.put(&permit, &resource)).await?))
+}
+
+/// The conflicts that await a person.
+pub async fn conflicts(node: &Node, resource: Option<String>) -> Result<Value, CommandError> {
+    answer(open_conflicts(node, resource).await?)
+}
+
+/// The same, typed.
+pub async fn open_conflicts(
+    node: &Node,
+    resource: Option<String>,
+) -> Result<Vec<Conflict>, CommandError> {
+    let key = resource.map(|resource| key(&resource)).transpose()?;
+    let permit = operator_permit(Action::Read);
+    let open = node.call(move |records| records.conflicts(&permit, key.as_ref())).await?;
+    open.into_iter().map(conflict).collect()
+}
+
+fn conflict(open: OpenConflict) -> Result<Conflict, CommandError> {
+    Ok(Conflict {
+        resource: open.resource,
+        element: open.element,
+        kind: open.kind,
+        seen: open.seen,
+        values: serde_json::from_value(open.values).map_err(|_| {
+            CommandError::new(ErrorKind::Failure, "a conflict in the index cannot be read")
+                .advise("Remove index.db; it is made anew at the next unlock")
+        })?,
+    })
+}
+
+/// Decides a conflict.
+pub async fn resolve(
+    node: &Node,
+    resource: String,
+    element: String,
+    choose: Choose,
+    seen: String,
+) -> Result<Value, CommandError> {
+    let key = key(&resource)?;
+    let permit = operator_permit(Action::Write);
+    let chosen = match choose {
+        Choose::Value(id) => Choice::Value(id),
+        Choose::Both => Choice::Both,
+    };
+    let saved =
+        node.call(move |records| records.resolve(&permit, &key, &element, chosen, &seen)).await?;
+    answer(edited(saved))
+}
+
+fn edited(saved: Saved) -> Edited {
+    Edited { resource: saved.resource, version: saved.version, changed: saved.changed }
+}
+
+/// `Type/id` as the user wrote it.
+fn key(resource: &str) -> Result<ResourceKey, CommandError> {
+    ResourceKey::parse(resource).map_err(|error| {
+        CommandError::bad_input(error).at(resource).advise("Name it as TYPE/ID: Patient/p1")
+    })
+}
+
+fn text(value: &Value, key: &str) -> String {
+    value.get(key).and_then(Value::as_str).unwrap_or_default().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_has_the_day_and_the_title_of_a_resource() {
+        let shown = Shown {
+            resource: json!({
+                "resourceType": "Observation", "id": "o1", "effectiveDateTime": "2026-03-01T10:00:00Z",
+                "code": {"coding": [{"display": "Body weight"}]},
+            }),
+            version: String::new(),
+            updated: String::new(),
+            deleted: false,
+            conflicted: true,
+        };
+        let line = line(&shown);
+        assert_eq!(line["date"], "2026-03-01");
+        assert_eq!(line["title"], "Body weight");
+        assert_eq!(line["reference"], "Observation/o1");
+    }
+
+    #[test]
+    fn a_name_that_is_no_resource_is_bad_input() {
+        assert_eq!(key("Patient").expect_err("refused").kind, ErrorKind::BadInput);
+    }
+}

@@ -1,0 +1,74 @@
+//! Is everything as it should be: `status` and `verify`.
+
+use super::{answer, peers};
+use crate::access::{Action, operator_permit};
+use crate::records::status::Status as Held;
+use crate::service::error::CommandError;
+use crate::service::node::Node;
+use crate::service::reply::{Problem, Status, Verified};
+use crate::service::report::Reporter;
+use serde_json::Value;
+
+/// The state of the node; needs no unlocking.
+pub async fn status(node: &Node) -> Result<Value, CommandError> {
+    let (held, nodes) = node.call(|records| Ok((records.status()?, records.nodes()))).await?;
+    let problems = problems(&held);
+    let listening = node.started_network().and_then(|network| network.listening());
+    answer(Status {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        ok: !problems.iter().any(|problem| problem.serious),
+        locked: held.locked,
+        running: node.running,
+        practice: held.practice,
+        site: held.site,
+        node: held.node,
+        entries: held.entries,
+        conflicts: held.conflicts,
+        listening: listening.iter().map(ToString::to_string).collect(),
+        peers: peers::lines(node, held.peers, &nodes),
+        problems,
+    })
+}
+
+/// What should be seen to, the serious first.
+fn problems(held: &Held) -> Vec<Problem> {
+    let sentence =
+        |text: &String| Problem { code: "other".to_owned(), subject: text.clone(), serious: true };
+    let mut problems: Vec<Problem> = held.problems.iter().map(sentence).collect();
+    let mut notice = |code: &str, subject: String| {
+        problems.push(Problem { code: code.to_owned(), subject, serious: false });
+    };
+    if held.locked {
+        notice("locked", String::new());
+    }
+    if held.protection == "unprotected if stolen" {
+        notice("unprotected", held.protection.to_owned());
+    }
+    for (code, count) in
+        [("conflicts", held.conflicts), ("unreadable", held.unreadable), ("waiting", held.waiting)]
+    {
+        if let Some(count) = count.filter(|count| *count > 0) {
+            notice(code, count.to_string());
+        }
+    }
+    problems
+}
+
+/// Checks every chain, signature, hash and decryption, and the index against the ledger.
+pub async fn verify(node: &Node, reporter: Reporter) -> Result<Value, CommandError> {
+    let permit = operator_permit(Action::Administer);
+    let report = node
+        .call(move |records| {
+            records.verify(&permit, |done, total| reporter.step("verify", done, Some(total)))
+        })
+        .await?;
+    answer(Verified {
+        ok: report.ok,
+        entries: report.entries,
+        signatures: report.signatures,
+        documents: report.documents,
+        conflicts: report.conflicts,
+        state_digest: report.state_digest,
+        problems: report.problems,
+    })
+}

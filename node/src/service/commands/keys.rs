@@ -1,0 +1,72 @@
+//! What opens the node, and the practice key.
+
+use super::answer;
+use super::membership::practice_secret;
+use crate::access::{Action, operator_permit};
+use crate::service::error::CommandError;
+use crate::service::node::Node;
+use crate::service::reply::LockState;
+use crate::service::request::{Opener, PracticeSecret, Secret};
+use serde_json::{Value, json};
+
+/// Opens the charts. The recovery code may bring a new passphrase for the forgotten one.
+pub async fn unlock(node: &Node, with: Opener, new: Option<Secret>) -> Result<Value, CommandError> {
+    let secret = node.secret(with).await?;
+    node.call(move |records| {
+        records.unlock(&secret)?;
+        match new {
+            Some(new) => records.change_passphrase(&secret, &new.0),
+            None => Ok(()),
+        }
+    })
+    .await?;
+    answer(LockState { locked: false })
+}
+
+/// Closes the charts.
+pub async fn lock(node: &Node) -> Result<Value, CommandError> {
+    node.call(|records| records.lock()).await?;
+    answer(LockState { locked: true })
+}
+
+/// Replaces the passphrase; any secret that opens the node may do so.
+pub async fn change_passphrase(
+    node: &Node,
+    old: Opener,
+    new: Secret,
+) -> Result<Value, CommandError> {
+    let old = node.secret(old).await?;
+    let locked = node
+        .call(move |records| {
+            records.change_passphrase(&old, &new.0)?;
+            Ok(records.is_locked())
+        })
+        .await?;
+    answer(LockState { locked })
+}
+
+/// Hands out the practice key, sealed under a passphrase; with `remove` it leaves this node.
+pub async fn export_practice_key(
+    node: &Node,
+    practice: PracticeSecret,
+    seal: Secret,
+    remove: bool,
+) -> Result<Value, CommandError> {
+    let practice = practice_secret(practice)?;
+    let permit = operator_permit(Action::Administer);
+    let sealed = node
+        .call(move |records| records.export_practice_key(&permit, &practice, &seal.0, remove))
+        .await?;
+    Ok(json!({ "sealed": sealed }))
+}
+
+/// Takes a practice key in; it stays sealed under the passphrase of its file.
+pub async fn import_practice_key(
+    node: &Node,
+    sealed: String,
+    passphrase: Secret,
+) -> Result<Value, CommandError> {
+    let permit = operator_permit(Action::Administer);
+    node.call(move |records| records.import_practice_key(&permit, &sealed, &passphrase.0)).await?;
+    Ok(json!({ "imported": true }))
+}

@@ -1,0 +1,119 @@
+//! From the errors of the layers below to what a command answers. The layers know nothing of exit
+//! codes; this is the one place that decides which failure is of which kind.
+
+use super::error::{CommandError, ErrorKind};
+use crate::chart::ChartError;
+use crate::records::RecordsError;
+use crate::store::StoreError;
+use crate::sync::SyncError;
+use crate::vault::VaultError;
+use std::io;
+
+impl From<RecordsError> for CommandError {
+    fn from(error: RecordsError) -> Self {
+        match error {
+            RecordsError::NoNode(path) => {
+                Self::new(ErrorKind::NoNode, "the directory holds no node").at(path.display())
+            }
+            RecordsError::InUse(path) => {
+                Self::new(ErrorKind::InUse, "another Carnet process works on it").at(path.display())
+            }
+            RecordsError::JoinNotFinished => {
+                Self::new(ErrorKind::NoNode, "this node asked to join, and was not admitted yet")
+                    .advise("Finish with `carnet join --finish FILE`, or join by an invitation")
+            }
+            RecordsError::Locked => {
+                Self::new(ErrorKind::Locked, "it receives and forwards, and shows nothing")
+            }
+            RecordsError::Store(error) => error.into(),
+            RecordsError::Vault(error) => error.into(),
+            RecordsError::Chart(error) => error.into(),
+            RecordsError::Io { what, source } => Self::new(disk(&source), source).at(what),
+            other => Self::new(records_kind(&other), other),
+        }
+    }
+}
+
+const fn records_kind(error: &RecordsError) -> ErrorKind {
+    match error {
+        RecordsError::NotPermitted(_) | RecordsError::Refused(_) => ErrorKind::Denied,
+        RecordsError::NoSuchResource { .. } | RecordsError::Deleted { .. } => ErrorKind::NotFound,
+        RecordsError::BadRequest(_) | RecordsError::AlreadyANode(_) => ErrorKind::BadInput,
+        RecordsError::Enrolment(_) => ErrorKind::Invitation,
+        _ => ErrorKind::Failure,
+    }
+}
+
+impl From<StoreError> for CommandError {
+    fn from(error: StoreError) -> Self {
+        let kind = match &error {
+            StoreError::NotFound { .. } => ErrorKind::NoNode,
+            StoreError::NewerSchema { .. } => ErrorKind::NewerSchema,
+            StoreError::Corrupt { .. } => ErrorKind::Damaged,
+            StoreError::DiskFull { .. } => ErrorKind::DiskFull,
+            StoreError::Busy { .. } => ErrorKind::InUse,
+            _ => ErrorKind::Failure,
+        };
+        Self::new(kind, error)
+    }
+}
+
+impl From<VaultError> for CommandError {
+    fn from(error: VaultError) -> Self {
+        let kind = match &error {
+            VaultError::WrongSecret(_)
+            | VaultError::NoSlot(_)
+            | VaultError::RecoveryCodeTypo
+            | VaultError::KeyFileDamaged(_) => ErrorKind::WrongPassphrase,
+            VaultError::NoPracticeKey => ErrorKind::Denied,
+            VaultError::NoKeyring(_) => ErrorKind::NoNode,
+            VaultError::KeyringNewer(_) | VaultError::UnknownCodec(_) => ErrorKind::NewerSchema,
+            VaultError::KeyringDamaged(_) | VaultError::NotAuthentic => ErrorKind::Damaged,
+            VaultError::EmptyPassphrase
+            | VaultError::KeyringExists(_)
+            | VaultError::PracticeFileDamaged
+            | VaultError::OtherPractice
+            | VaultError::TooLarge { .. } => ErrorKind::BadInput,
+            VaultError::File { source, .. } => disk(source),
+            _ => ErrorKind::Failure,
+        };
+        Self::new(kind, error)
+    }
+}
+
+impl From<ChartError> for CommandError {
+    fn from(error: ChartError) -> Self {
+        let kind = match &error {
+            ChartError::NotFound(_) | ChartError::Deleted(_) => ErrorKind::NotFound,
+            ChartError::ConflictChanged { .. } => ErrorKind::Changed,
+            ChartError::Damaged(_) => ErrorKind::Damaged,
+            _ => ErrorKind::BadInput,
+        };
+        Self::new(kind, error)
+    }
+}
+
+impl From<SyncError> for CommandError {
+    fn from(error: SyncError) -> Self {
+        let kind = match &error {
+            SyncError::WrongKey { .. } | SyncError::Violation(_) => ErrorKind::Peer,
+            SyncError::Refused(_) => ErrorKind::Denied,
+            SyncError::Resolve { .. }
+            | SyncError::NoAddress
+            | SyncError::Unreachable { .. }
+            | SyncError::Unreached
+            | SyncError::Patience(_) => ErrorKind::Unreachable,
+            _ => ErrorKind::Failure,
+        };
+        Self::new(kind, error)
+    }
+}
+
+/// A full disk is told apart: the remedy is another.
+pub(super) fn disk(error: &io::Error) -> ErrorKind {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => ErrorKind::DiskFull,
+        io::ErrorKind::PermissionDenied => ErrorKind::Denied,
+        _ => ErrorKind::Failure,
+    }
+}
