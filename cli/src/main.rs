@@ -1,2 +1,232 @@
-//! carnet
-fn main() {}
+//! `carnet`: the program that clinics and scripts run.
+//!
+//! Parses the command line, hands each command to its file in `commands/`, and turns one error into
+//! one exit code. What the commands do happens in `carnet_node::service`.
+
+mod commands;
+mod context;
+mod progress;
+mod secrets;
+mod session;
+mod words;
+
+use carnet_node::service::config::Flags;
+use carnet_node::service::error::{CommandError, ErrorKind, ExitCode};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use commands::*;
+use context::{Context, Failure, Outcome};
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use words::Language;
+
+/// Offline-first clinic sync node: a practice's charts, kept sealed, merged and reconciled.
+#[derive(Debug, Parser)]
+#[command(name = "carnet", version, after_help = EXIT_CODES)]
+struct Arguments {
+    #[command(flatten)]
+    shared: Shared,
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXIT_CODES: &str = "Exit codes: 0 fine, 1 failure, 3 partial, 4 denied, 10 no node here, \
+    11 in use, 12 wrong passphrase, 13 locked, 130 interrupted.\n\
+    Language: CARNET_LANG or LANG (English, French).";
+
+/// What every command takes.
+#[derive(Debug, clap::Args)]
+struct Shared {
+    /// Directory of the node [default: the platform's data directory]
+    #[arg(long, global = true, env = "CARNET_DIR", value_name = "DIR")]
+    dir: Option<PathBuf>,
+    /// Print one line of JSON with stable keys
+    #[arg(long, global = true)]
+    json: bool,
+    /// File whose first line is the passphrase (or CARNET_PASSPHRASE_FILE)
+    #[arg(long, global = true, value_name = "FILE")]
+    passphrase_file: Option<PathBuf>,
+    /// Key file that opens the node (or CARNET_KEY_FILE)
+    #[arg(long, global = true, value_name = "FILE")]
+    key_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Make the first node of a new practice
+    Init(init::Arguments),
+    /// Run the node in the foreground until SIGTERM
+    Run(run::Arguments),
+    /// Open the charts of the running node
+    Unlock(unlock::Arguments),
+    /// Close the charts of the running node; it goes on syncing
+    Lock,
+    /// Change the passphrase
+    #[command(subcommand)]
+    Passphrase(passphrase::Command),
+    /// Make a one-use invitation for a new node, or answer a request file
+    Invite(invite::Arguments),
+    /// Make a node that joins a practice by invitation
+    Join(join::Arguments),
+    /// Restore a practice from a peer's or a backup's directory and the recovery code
+    Restore(restore::Arguments),
+    /// Peers that this node calls
+    #[command(subcommand)]
+    Peer(peer::Command),
+    /// Nodes of the practice
+    #[command(subcommand)]
+    Node(node::Command),
+    /// Reconcile with the peers now, and wait until it is done
+    Sync(sync::Arguments),
+    /// Show problems first, then a line for each peer
+    Status,
+    /// Take in FHIR bundles, resources or NDJSON, also gzipped
+    Import(import::Arguments),
+    /// Find and show patients
+    #[command(subcommand)]
+    Patient(patient::Command),
+    /// Show and change resources, and decide conflicts
+    #[command(subcommand)]
+    Chart(chart::Command),
+    /// Decide the open conflicts, one after another
+    Review,
+    /// Hand out resources as NDJSON or as a bundle
+    Export(export::Arguments),
+    /// Check every chain, signature, hash and decryption, and the index
+    Verify,
+    /// The practice key
+    #[command(subcommand)]
+    Practice(practice::Command),
+    /// Look for trouble; changes nothing
+    Doctor,
+    /// Settings
+    #[command(subcommand)]
+    Config(config::Command),
+    /// Show two clinics that work apart and come together
+    Demo(demo::Arguments),
+    /// Print completions for a shell
+    Completions(completions::Arguments),
+}
+
+fn main() {
+    let code = match start() {
+        Ok(code) => code,
+        // Nobody reads any more; there is nobody to tell.
+        Err(Failure::ClosedPipe) => ExitCode::Fine,
+        Err(Failure::Command(error)) => {
+            Context::new(PathBuf::new(), false, Flags::default()).tell(&error)
+        }
+    };
+    // Not a return: a thread may be waiting for a line that nobody will type any more.
+    std::process::exit(i32::from(code as u8));
+}
+
+/// Everything that can fail before there is a context to tell it.
+fn start() -> Outcome {
+    let language = Language::from_environment(|name| std::env::var(name).ok());
+    let command = words::help::translate(Arguments::command(), language);
+    let parsed = command.try_get_matches().and_then(|found| Arguments::from_arg_matches(&found));
+    let arguments = match parsed {
+        Ok(arguments) => arguments,
+        Err(told) => {
+            let code = if told.use_stderr() { ExitCode::Failure } else { ExitCode::Fine };
+            told.print()?;
+            return Ok(code);
+        }
+    };
+    let Shared { dir, json, passphrase_file, key_file } = arguments.shared;
+    let flags = Flags { passphrase_file, key_file, ..Flags::default() };
+    let context = Context::new(dir.map_or_else(default_dir, Ok)?, json, flags);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| CommandError::new(ErrorKind::Failure, error))?;
+    let outcome = runtime.block_on(until_interrupted(&context, arguments.command));
+    Ok(match outcome {
+        Err(Failure::Command(error)) => context.tell(&error),
+        other => other?,
+    })
+}
+
+async fn until_interrupted(context: &Context, command: Command) -> Outcome {
+    // `run` ends in its own, orderly way.
+    if let Command::Run(arguments) = command {
+        return run::execute(context, arguments).await;
+    }
+    tokio::select! {
+        outcome = dispatch(context, command) => outcome,
+        _ = tokio::signal::ctrl_c() => {
+            show_typing_again();
+            Ok(ExitCode::Interrupted)
+        }
+    }
+}
+
+async fn dispatch(context: &Context, command: Command) -> Outcome {
+    match command {
+        Command::Init(arguments) => init::execute(context, arguments).await,
+        Command::Run(arguments) => run::execute(context, arguments).await,
+        Command::Unlock(arguments) => unlock::execute(context, arguments).await,
+        Command::Lock => unlock::lock(context).await,
+        Command::Passphrase(command) => passphrase::execute(context, command).await,
+        Command::Invite(arguments) => invite::execute(context, arguments).await,
+        Command::Join(arguments) => join::execute(context, arguments).await,
+        Command::Restore(arguments) => restore::execute(context, arguments).await,
+        Command::Peer(command) => peer::execute(context, command).await,
+        Command::Node(command) => node::execute(context, command).await,
+        Command::Sync(arguments) => sync::execute(context, arguments).await,
+        Command::Status => status::execute(context).await,
+        Command::Import(arguments) => import::execute(context, arguments).await,
+        Command::Patient(command) => patient::execute(context, command).await,
+        Command::Chart(command) => chart::execute(context, command).await,
+        Command::Review => review::execute(context).await,
+        Command::Export(arguments) => export::execute(context, arguments).await,
+        Command::Verify => verify::execute(context).await,
+        Command::Practice(command) => practice::execute(context, command).await,
+        Command::Doctor => doctor::execute(context).await,
+        Command::Config(command) => config::execute(context, command),
+        Command::Demo(arguments) => demo::execute(context, arguments).await,
+        Command::Completions(arguments) => completions::execute(arguments),
+    }
+}
+
+fn default_dir() -> Result<PathBuf, CommandError> {
+    directories::ProjectDirs::from("", "", "carnet")
+        .map(|dirs| dirs.data_dir().to_owned())
+        .ok_or_else(|| {
+            CommandError::new(ErrorKind::NoNode, "this account has no home directory")
+                .advise("Name the node's directory with --dir or CARNET_DIR")
+        })
+}
+
+/// A passphrase prompt hides what is typed, and may have been interrupted.
+fn show_typing_again() {
+    if std::io::stdin().is_terminal() {
+        let _ = std::process::Command::new("stty").arg("echo").status();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound_and_every_command_has_its_help() {
+        fn check(command: &clap::Command) {
+            assert!(command.get_about().is_some(), "{} has no help", command.get_name());
+            command.get_subcommands().for_each(check);
+        }
+        let command = Arguments::command();
+        command.clone().debug_assert();
+        check(&command);
+    }
+
+    #[test]
+    fn shared_arguments_stand_before_or_after_the_command() {
+        for line in ["carnet --dir D --json status", "carnet status --dir D --json"] {
+            let arguments = Arguments::try_parse_from(line.split(' ')).expect("it parses");
+            assert_eq!(arguments.shared.dir, Some("D".into()));
+            assert!(arguments.shared.json);
+        }
+        assert!(Arguments::try_parse_from(["carnet", "nonsense"]).is_err());
+    }
+}

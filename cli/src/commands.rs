@@ -1,0 +1,24 @@
+//! The commands, one file each or one for each group.
+
+pub mod chart;
+pub mod completions;
+pub mod config;
+pub mod demo;
+pub mod doctor;
+pub mod export;
+pub mod import;
+pub mod init;
+pub mod invite;
+pub mod join;
+pub mod node;
+pub mod passphrase;
+pub mod patient;
+pub mod peer;
+pub mod practice;
+pub mod restore;
+pub mod review;
+pub mod run;
+pub mod status;
+pub mod sync;
+pub mod unlock;
+pub mod verify;

@@ -1,0 +1,523 @@
+//! Every text in both languages, side by side, so that whoever changes one sees the other.
+
+macro_rules! catalogue {
+    ($($name:ident: $english:literal, $french:literal;)*) => {
+        /// A text of the catalogue.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Word {
+            $($name),*
+        }
+
+        impl Word {
+            /// Every text.
+            #[cfg(test)]
+            pub const ALL: &[Self] = &[$(Self::$name),*];
+
+            /// The text in English and in French.
+            pub const fn texts(self) -> [&'static str; 2] {
+                match self {
+                    $(Self::$name => [$english, $french]),*
+                }
+            }
+        }
+    };
+}
+
+catalogue! {
+
+    // Errors.
+    ErrorLine:
+        "{headline}: {what}",
+        "{headline} : {what}";
+    ErrorPlace:
+        "{place}: {what}",
+        "{place} : {what}";
+    ErrorAdvice:
+        "  -> {advice}",
+        "  -> {advice}";
+    ErrorFailure:
+        "This did not work",
+        "Cela n'a pas fonctionné";
+    ErrorPartial:
+        "Only a part was done",
+        "Une partie seulement a été faite";
+    ErrorDenied:
+        "This is not allowed",
+        "Ce n'est pas permis";
+    ErrorNoNode:
+        "There is no node here",
+        "Il n'y a pas de nœud ici";
+    ErrorInUse:
+        "Another process has this directory",
+        "Un autre processus tient ce dossier";
+    ErrorWrongPassphrase:
+        "Wrong passphrase, key file or code",
+        "Phrase secrète, fichier-clé ou code incorrect";
+    ErrorLocked:
+        "The node is locked",
+        "Le nœud est verrouillé";
+    ErrorInterrupted:
+        "Interrupted",
+        "Interrompu";
+    ErrorBadInput:
+        "What was given cannot be used",
+        "Ce qui a été donné est inutilisable";
+    ErrorNotFound:
+        "Not found",
+        "Introuvable";
+    ErrorInvitation:
+        "The invitation cannot be used",
+        "L'invitation est inutilisable";
+    ErrorPeer:
+        "The other side was refused",
+        "L'autre côté a été refusé";
+    ErrorUnreachable:
+        "No answer",
+        "Pas de réponse";
+    ErrorDamaged:
+        "The store is damaged",
+        "Les données sont endommagées";
+    ErrorNewerSchema:
+        "The store was written by a newer Carnet",
+        "Les données viennent d'un Carnet plus récent";
+    ErrorDiskFull:
+        "The disk is full",
+        "Le disque est plein";
+    ErrorChanged:
+        "It has changed since you saw it",
+        "Cela a changé depuis que vous l'avez vu";
+    ErrorConfig:
+        "The settings cannot be read",
+        "Les réglages sont illisibles";
+    AdviceFailure:
+        "`carnet doctor` looks for the cause.",
+        "`carnet doctor` cherche la cause.";
+    AdvicePartial:
+        "The answer says what is missing; try again for the rest.",
+        "La réponse dit ce qui manque ; réessayez pour le reste.";
+    AdviceDenied:
+        "Ask whoever runs the practice's first node.",
+        "Demandez à qui tient le premier nœud du cabinet.";
+    AdviceNoNode:
+        "Make one with `carnet init` or `carnet join`, or name its directory with --dir.",
+        "Créez-en un par `carnet init` ou `carnet join`, ou nommez son dossier avec --dir.";
+    AdviceInUse:
+        "Wait for the other command, or stop the other process.",
+        "Attendez l'autre commande, ou arrêtez l'autre processus.";
+    AdviceWrongPassphrase:
+        "Try again; `carnet unlock --recovery-code` replaces a forgotten passphrase.",
+        "Réessayez ; `carnet unlock --recovery-code` remplace une phrase oubliée.";
+    AdviceLocked:
+        "Open it with `carnet unlock`, or name --passphrase-file or --key-file.",
+        "Ouvrez-le par `carnet unlock`, ou nommez --passphrase-file ou --key-file.";
+    AdviceInterrupted:
+        "Nothing that was acknowledged is lost.",
+        "Rien de ce qui a été confirmé n'est perdu.";
+    AdviceBadInput:
+        "`carnet help` and the command's --help show what is expected.",
+        "`carnet help` et l'option --help de la commande montrent ce qui est attendu.";
+    AdviceNotFound:
+        "Check the name.",
+        "Vérifiez le nom.";
+    AdviceInvitation:
+        "Ask for a new one: `carnet invite`.",
+        "Demandez-en une nouvelle : `carnet invite`.";
+    AdvicePeer:
+        "`carnet node list` shows whom the practice knows.",
+        "`carnet node list` montre qui le cabinet connaît.";
+    AdviceUnreachable:
+        "It is kept; it goes out when the link returns.",
+        "C'est gardé ; cela partira au retour de la liaison.";
+    AdviceDamaged:
+        "Keep the directory as it is, and run `carnet verify`.",
+        "Gardez le dossier tel quel, et lancez `carnet verify`.";
+    AdviceNewerSchema:
+        "Install the newer Carnet again; nothing was changed.",
+        "Réinstallez le Carnet plus récent ; rien n'a été changé.";
+    AdviceDiskFull:
+        "Make room and try again; nothing half-written is kept.",
+        "Faites de la place et réessayez ; rien d'inachevé n'est gardé.";
+    AdviceChanged:
+        "Look at it again, then decide.",
+        "Regardez de nouveau, puis décidez.";
+    AdviceConfig:
+        "`carnet config show --origin` lists every setting.",
+        "`carnet config show --origin` liste tous les réglages.";
+
+    // Passphrases and codes.
+    PassphrasePrompt:
+        "Passphrase:",
+        "Phrase secrète :";
+    PassphraseAgain:
+        "Once more:",
+        "Encore une fois :";
+    NewPassphrasePrompt:
+        "New passphrase:",
+        "Nouvelle phrase secrète :";
+    PracticePassphrase:
+        "Practice passphrase:",
+        "Phrase secrète du cabinet :";
+    PassphraseChanged:
+        "The passphrase is changed.",
+        "La phrase secrète est changée.";
+    RecoveryCodePrompt:
+        "Recovery code:",
+        "Code de secours :";
+    RecoveryCodeHead:
+        "Recovery code. Write it on paper now; it is shown this once:",
+        "Code de secours. Notez-le sur papier maintenant ; il n'est montré que cette fois :";
+    RecoveryCodeWarning:
+        "With it and any node's data the whole practice can be read and restored. Keep it where no laptop is kept.",
+        "Avec lui et les données d'un nœud, on peut lire et rétablir tout le cabinet. Gardez-le loin des ordinateurs.";
+    RecoveryCodeAsk:
+        "Type the code from your paper:",
+        "Tapez le code de votre papier :";
+    RecoveryCodeRight:
+        "The code is right.",
+        "Le code est juste.";
+    RecoveryCodeWrong:
+        "That is not the code. Look at your paper again.",
+        "Ce n'est pas le code. Regardez encore votre papier.";
+    RecoveryCodeUnconfirmed:
+        "The code was not confirmed. Make sure that it stands on paper as above: it cannot be shown again.",
+        "Le code n'a pas été confirmé. Assurez-vous qu'il est sur papier comme ci-dessus : il ne peut plus être montré.";
+    NowLocked:
+        "The charts are closed. The node goes on receiving and passing on.",
+        "Les dossiers sont fermés. Le nœud continue de recevoir et de transmettre.";
+    NowUnlocked:
+        "The charts are open.",
+        "Les dossiers sont ouverts.";
+    RunLocked:
+        "The node is locked: it receives and passes on, and shows nothing until `carnet unlock`.",
+        "Le nœud est verrouillé : il reçoit et transmet, et ne montre rien avant `carnet unlock`.";
+
+    // Nodes.
+    InitDone:
+        "The practice's first node stands: {site}, in {dir}.",
+        "Le premier nœud du cabinet est prêt : {site}, dans {dir}.";
+    NodeIs:
+        "Node {node}",
+        "Nœud {node}";
+    KeyFileIs:
+        "Key file {path}: whoever has it and this disk can read the charts.",
+        "Fichier-clé {path} : qui l'a avec ce disque peut lire les dossiers.";
+    JoinDone:
+        "This node is now part of the practice.",
+        "Ce nœud fait maintenant partie du cabinet.";
+    JoinNext:
+        "Start it with `carnet run`; it calls its inviter by itself.",
+        "Lancez-le par `carnet run` ; il appelle de lui-même qui l'a invité.";
+    RestoreDone:
+        "The practice is restored here. Revoke nodes that are lost: `carnet node revoke`.",
+        "Le cabinet est rétabli ici. Révoquez les nœuds perdus : `carnet node revoke`.";
+    InviteExplained:
+        "For {site}, once, until {expires}. Whoever has this text can join: hand it over yourself.",
+        "Pour {site}, une fois, jusqu'au {expires}. Qui a ce texte peut entrer : remettez-le vous-même.";
+    FileWritten:
+        "Written: {path}",
+        "Écrit : {path}";
+    RequestExplained:
+        "Take it to a node of the practice: `carnet invite --approve FILE`. Read these words out to compare: {fingerprint}",
+        "Portez-le à un nœud du cabinet : `carnet invite --approve FICHIER`. Lisez ceci à voix haute pour comparer : {fingerprint}";
+    StateActive:
+        "active",
+        "actif";
+    StateExpired:
+        "certificate expired",
+        "certificat expiré";
+    StateSuspended:
+        "suspended",
+        "suspendu";
+    StateRevoked:
+        "revoked",
+        "révoqué";
+    ThisNode:
+        "(this node)",
+        "(ce nœud)";
+    RevokeAsk:
+        "Put {site} ({node}) out of the practice for good?",
+        "Exclure définitivement {site} ({node}) du cabinet ?";
+    RevokeDryRun:
+        "{site} ({node}) would be affected; nothing was changed.",
+        "{site} ({node}) serait touché ; rien n'a été changé.";
+    RevokeDone:
+        "{site} is out. What it held stays readable to whoever can unlock it.",
+        "{site} est exclu. Ce qu'il détenait reste lisible pour qui peut le déverrouiller.";
+    SuspendDone:
+        "{site} is out until `carnet node revoke --reinstate`.",
+        "{site} est exclu jusqu'à `carnet node revoke --reinstate`.";
+    ReinstateDone:
+        "{site} is in again.",
+        "{site} est de nouveau admis.";
+    KeyExported:
+        "The practice key is in {path}, and still on this node.",
+        "La clé du cabinet est dans {path}, et toujours sur ce nœud.";
+    KeyMoved:
+        "The practice key is in {path}, and no longer on this node.",
+        "La clé du cabinet est dans {path}, et n'est plus sur ce nœud.";
+    KeyImported:
+        "The practice key of {path} is on this node.",
+        "La clé du cabinet de {path} est sur ce nœud.";
+    RemoveKeyAsk:
+        "Take the practice key off this node? Without the file, only the recovery code brings it back.",
+        "Retirer la clé du cabinet de ce nœud ? Sans le fichier, seul le code de secours la ramène.";
+
+    // Peers and sync.
+    PeerAdded:
+        "The peer is remembered.",
+        "Le pair est retenu.";
+    PeerRemoved:
+        "The peer is forgotten; what came from it stays.",
+        "Le pair est oublié ; ce qui vient de lui reste.";
+    NoPeers:
+        "No peer is known yet.",
+        "Aucun pair n'est encore connu.";
+    PeerUnknown:
+        "(not met yet)",
+        "(pas encore rencontré)";
+    PeerConnected:
+        "connected",
+        "connecté";
+    PeerAway:
+        "away; you can keep working",
+        "absent ; vous pouvez continuer";
+    PeerNeverMet:
+        "not synced yet",
+        "pas encore synchronisé";
+    PeerHoldsEverything:
+        "holds everything up to {time}",
+        "détient tout jusqu'à {time}";
+    PeerHoldsUpTo:
+        "last synced at {time}",
+        "dernière synchronisation à {time}";
+    PeerLacksOne:
+        "1 entry has not reached it",
+        "1 entrée ne l'a pas atteint";
+    PeerLacksMany:
+        "{count} entries have not reached it",
+        "{count} entrées ne l'ont pas atteint";
+    PeerHasOne:
+        "1 entry is still to come from it",
+        "1 entrée doit encore en venir";
+    PeerHasMany:
+        "{count} entries are still to come from it",
+        "{count} entrées doivent encore en venir";
+    SyncedWith:
+        "{site}: {sent} entries sent, {received} received, {bytes}, {seconds} s",
+        "{site} : {sent} entrées envoyées, {received} reçues, {bytes}, {seconds} s";
+    SyncAway:
+        "{site}: {reason}",
+        "{site} : {reason}";
+    ReceiptIs:
+        "  receipt {receipt}, signed by both",
+        "  reçu {receipt}, signé par les deux";
+
+    // Status.
+    StatusFine:
+        "All is well.",
+        "Tout va bien.";
+    StatusHead:
+        "{practice}, {site}: {entries} entries",
+        "{practice}, {site} : {entries} entrées";
+    StatusNotRunning:
+        "No node runs here; start it with `carnet run`.",
+        "Aucun nœud ne tourne ici ; lancez-le par `carnet run`.";
+    StatusListening:
+        "Answers peers at {address}",
+        "Répond aux pairs à {address}";
+    PracticeUnknown:
+        "(practice not known yet)",
+        "(cabinet pas encore connu)";
+    ProblemLocked:
+        "Locked: it receives and passes on, and shows nothing. Open it with `carnet unlock`.",
+        "Verrouillé : il reçoit et transmet, et ne montre rien. Ouvrez-le par `carnet unlock`.";
+    ProblemConflicts:
+        "Conflicts that await a decision: {subject}. Decide them with `carnet review`.",
+        "Conflits qui attendent une décision : {subject}. Décidez par `carnet review`.";
+    ProblemQuarantine:
+        "Entries in quarantine, not shown: {subject}. `carnet verify` lists them.",
+        "Entrées en quarantaine, non montrées : {subject}. `carnet verify` les liste.";
+    ProblemFork:
+        "A node's directory was copied ({subject}); both branches are kept. Stop one of the copies.",
+        "Le dossier d'un nœud a été copié ({subject}) ; les deux branches sont gardées. Arrêtez une des copies.";
+    ProblemUnreadable:
+        "Entries held that cannot be read here yet, since their key has not arrived: {subject}.",
+        "Entrées détenues mais encore illisibles ici, car leur clé n'est pas arrivée : {subject}.";
+    ProblemWaiting:
+        "Entries that wait for others on their way: {subject}.",
+        "Entrées qui en attendent d'autres, en route : {subject}.";
+    ProblemUnprotected:
+        "Unprotected if stolen: the key file lies beside the data ({subject}). Move it to another disk.",
+        "Sans protection en cas de vol : le fichier-clé est à côté des données ({subject}). Mettez-le sur un autre disque.";
+    ProblemCertificate:
+        "The certificate of this node has expired ({subject}). It still syncs; have it renewed.",
+        "Le certificat de ce nœud a expiré ({subject}). Il synchronise encore ; faites-le renouveler.";
+    ProblemRevoked:
+        "This node was revoked; its peers refuse it.",
+        "Ce nœud a été révoqué ; ses pairs le refusent.";
+    ProblemSuspended:
+        "This node is suspended; its peers refuse it for now.",
+        "Ce nœud est suspendu ; ses pairs le refusent pour l'instant.";
+    ProblemPending:
+        "This node has not been admitted yet: finish with `carnet join --finish FILE`.",
+        "Ce nœud n'est pas encore admis : terminez par `carnet join --finish FICHIER`.";
+    ProblemKeys:
+        "A key for another node is missing ({subject}); unlock this node so that it is wrapped.",
+        "Il manque une clé pour un autre nœud ({subject}) ; déverrouillez ce nœud pour la lui donner.";
+    ProblemIndex:
+        "The index could not be used and is being rebuilt ({subject}).",
+        "L'index était inutilisable et se reconstruit ({subject}).";
+    ProblemGrant:
+        "An invitation was used by two nodes ({subject}): `carnet node list`.",
+        "Une invitation a servi à deux nœuds ({subject}) : `carnet node list`.";
+    ProblemLedger:
+        "The ledger reports: {subject}. Keep the directory, and run `carnet verify`.",
+        "Le registre signale : {subject}. Gardez le dossier, et lancez `carnet verify`.";
+
+    // Charts.
+    NobodyFound:
+        "Nobody found.",
+        "Personne n'a été trouvé.";
+    InConflict:
+        "(in conflict)",
+        "(en conflit)";
+    EditDone:
+        "{resource} is saved on this node.",
+        "{resource} est enregistré sur ce nœud.";
+    EditSame:
+        "{resource} was so already.",
+        "{resource} était déjà ainsi.";
+    NoConflicts:
+        "No conflict is open.",
+        "Aucun conflit n'est ouvert.";
+    ConflictSameElement:
+        "{resource}: two sites wrote \"{element}\" without knowing of each other.",
+        "{resource} : deux sites ont écrit « {element} » sans se connaître.";
+    ConflictSameResource:
+        "{resource}: two sites changed different parts; nobody has seen the result ({element}).",
+        "{resource} : deux sites ont changé des parties différentes ; personne n'a vu le résultat ({element}).";
+    ConflictDeleted:
+        "{resource}: one site deleted it, another edited it ({element}).",
+        "{resource} : un site l'a supprimé, un autre l'a modifié ({element}).";
+    ValueRemoved:
+        "(removed)",
+        "(retiré)";
+    ValueBy:
+        "{site}, {time}, by {author}",
+        "{site}, {time}, par {author}";
+    ReviewLeft:
+        "\nConflicts open: {count}\n",
+        "\nConflits ouverts : {count}\n";
+    ReviewAsk:
+        "Which one is right? (its letter, \"both\", \"skip\" or \"stop\")",
+        "Lequel est juste ? (sa lettre, « deux », « passer » ou « fin »)";
+    ReviewNotUnderstood:
+        "Not understood.",
+        "Pas compris.";
+    ReviewCannotKeepBoth:
+        "These cannot stand side by side; one must be chosen.",
+        "Ils ne peuvent pas coexister ; il faut en choisir un.";
+    ReviewChanged:
+        "Another value has come in meanwhile; look again.",
+        "Une autre valeur est arrivée entre-temps ; regardez de nouveau.";
+    ReviewKept:
+        "{resource} is decided; the other value stays in its history.",
+        "{resource} est décidé ; l'autre valeur reste dans son histoire.";
+    ReviewDone:
+        "Decided: {decided}. Still open: {open}.",
+        "Décidés : {decided}. Encore ouverts : {open}.";
+    ImportRefused:
+        "{place}: refused whole: {reason}",
+        "{place} : refusé en entier : {reason}";
+    ImportDone:
+        "{resources} resources of {bundles} bundles in {seconds} s; {existing} were there already, {skipped} left out, {failed} bundles refused.",
+        "{resources} ressources de {bundles} lots en {seconds} s ; {existing} y étaient déjà, {skipped} laissées, {failed} lots refusés.";
+    ExportDone:
+        "{count} resources written to {path}. They are not sealed there.",
+        "{count} ressources écrites dans {path}. Elles n'y sont pas scellées.";
+    VerifyFine:
+        "Everything holds: {entries} entries, {signatures} signatures, {documents} documents, {conflicts} open conflicts.",
+        "Tout est juste : {entries} entrées, {signatures} signatures, {documents} documents, {conflicts} conflits ouverts.";
+    VerifyFailed:
+        "Something does not hold: {entries} entries, {signatures} signatures, {documents} documents, {conflicts} open conflicts.",
+        "Quelque chose est faux : {entries} entrées, {signatures} signatures, {documents} documents, {conflicts} conflits ouverts.";
+    DigestIs:
+        "State {digest}",
+        "État {digest}";
+
+    // Work under way.
+    PhaseImport:
+        "Importing",
+        "Import";
+    PhaseRead:
+        "Reading",
+        "Lecture";
+    PhaseIndex:
+        "Indexing",
+        "Indexation";
+    PhaseVerify:
+        "Verifying",
+        "Vérification";
+    PhaseSync:
+        "Syncing",
+        "Synchronisation";
+    PhaseUnlock:
+        "Opening",
+        "Ouverture";
+    PhaseDemo:
+        "Playing the story",
+        "L'histoire se joue";
+
+    // The demonstration.
+    DemoStart:
+        "Two clinics, {first} and {second}, share one practice.",
+        "Deux cliniques, {first} et {second}, un seul cabinet.";
+    DemoImported:
+        "   {first} keeps {patients} invented patients: {resources} resources.",
+        "   {first} tient {patients} patients inventés : {resources} ressources.";
+    DemoJoined:
+        "   {second} joined by a one-use invitation and received everything:",
+        "   {second} est entrée par une invitation à usage unique et a tout reçu :";
+    DemoSynced:
+        "   {sent} entries sent, {received} received, {bytes}, {seconds} s; receipt {receipt}, signed by both",
+        "   {sent} entrées envoyées, {received} reçues, {bytes}, {seconds} s ; reçu {receipt}, signé par les deux";
+    DemoCut:
+        "The link is cut. Both go on working.",
+        "La liaison est coupée. Les deux continuent.";
+    DemoAdds:
+        "   {site} writes down: {title}",
+        "   {site} note : {title}";
+    DemoEdits:
+        "   {site} changes the dose of {title} to: {value}",
+        "   {site} change la dose de {title} en : {value}";
+    DemoBack:
+        "The link returns. Only what is missing travels.",
+        "La liaison revient. Seul ce qui manque voyage.";
+    DemoMerged:
+        "   merged by itself: {resource}",
+        "   fusionné tout seul : {resource}";
+    DemoConflict:
+        "   CONFLICT over the dose of {title}. No winner is picked: both are kept, and shown:",
+        "   CONFLIT sur la dose de {title}. Aucun gagnant : les deux sont gardées, et montrées :";
+    DemoDecided:
+        "A clinician decides, and the decision travels.",
+        "Un soignant décide, et la décision voyage.";
+    DemoChose:
+        "   {site} keeps: {value}",
+        "   {site} garde : {value}";
+    DemoEnd:
+        "The end.",
+        "La fin.";
+    DemoConverged:
+        "   Both nodes show the same, bit for bit:",
+        "   Les deux nœuds montrent la même chose, au bit près :";
+    DemoDiffers:
+        "   The two nodes DIFFER:",
+        "   Les deux nœuds DIFFÈRENT :";
+    DemoSum:
+        "   {entries} entries, {bytes}, {receipts} receipts, {seconds} s in all.",
+        "   {entries} entrées, {bytes}, {receipts} reçus, {seconds} s en tout.";
+    DemoKept:
+        "   The two nodes are left in {dir}.",
+        "   Les deux nœuds restent dans {dir}.";
+}

@@ -1,0 +1,94 @@
+//! What `--help` says of each command in French; the English stands at the commands themselves.
+
+use super::Language;
+
+/// Each command by its path, and what it does.
+const FRENCH: &[(&str, &str)] = &[
+    ("", "Nœud de synchronisation pour cliniques, qui travaille aussi hors ligne"),
+    ("init", "Créer le premier nœud d'un nouveau cabinet"),
+    ("run", "Faire tourner le nœud au premier plan jusqu'à SIGTERM"),
+    ("unlock", "Ouvrir les dossiers du nœud qui tourne"),
+    ("lock", "Fermer les dossiers du nœud qui tourne ; il continue de synchroniser"),
+    ("passphrase", "Changer la phrase secrète"),
+    ("passphrase change", "Remplacer la phrase secrète"),
+    ("invite", "Faire une invitation à usage unique, ou répondre à un fichier de demande"),
+    ("join", "Créer un nœud qui entre dans un cabinet sur invitation"),
+    ("restore", "Rétablir un cabinet à partir d'un dossier et du code de secours"),
+    ("peer", "Les pairs que ce nœud appelle"),
+    ("peer add", "Retenir un pair"),
+    ("peer remove", "Oublier un pair ; ce qui vient de lui reste"),
+    ("peer list", "Lister les pairs"),
+    ("node", "Les nœuds du cabinet"),
+    ("node list", "Lister les nœuds"),
+    ("node revoke", "Retirer ses droits à un nœud, pour toujours ou pour un temps"),
+    ("sync", "Se synchroniser maintenant avec les pairs, et attendre la fin"),
+    ("status", "Montrer les problèmes d'abord, puis une ligne par pair"),
+    ("import", "Prendre des lots ou ressources FHIR, NDJSON, aussi compressés"),
+    ("patient", "Trouver et montrer des patients"),
+    ("patient search", "Chercher par nom, identifiant, date de naissance ou téléphone"),
+    ("patient show", "Montrer un patient et ce que contient son dossier"),
+    ("chart", "Montrer et changer des ressources, décider des conflits"),
+    ("chart show", "Montrer une ressource ; ce qui est en conflit est marqué"),
+    ("chart history", "Montrer ce qu'une ressource est devenue : qui, où, quand"),
+    ("chart edit", "Changer des éléments d'une ressource, ou la supprimer"),
+    ("chart put", "Écrire une ressource entière depuis un fichier, ou l'entrée (-)"),
+    ("chart conflicts", "Lister les conflits qui attendent une décision"),
+    ("chart resolve", "Décider d'un conflit"),
+    ("review", "Décider des conflits ouverts, l'un après l'autre"),
+    ("export", "Sortir les ressources en NDJSON ou en un lot"),
+    ("verify", "Vérifier chaque chaîne, signature, empreinte, et l'index"),
+    ("practice", "La clé du cabinet"),
+    ("practice export-key", "Écrire la clé du cabinet dans un fichier, scellée"),
+    ("practice import-key", "Remettre la clé du cabinet sur ce nœud"),
+    ("doctor", "Chercher ce qui ne va pas ; ne change rien"),
+    ("config", "Les réglages"),
+    ("config show", "Montrer tous les réglages"),
+    ("demo", "Montrer deux cliniques qui travaillent séparées puis se retrouvent"),
+    ("completions", "Écrire les complétions pour un interpréteur de commandes"),
+];
+
+/// The command line in the user's language.
+pub fn translate(command: clap::Command, language: Language) -> clap::Command {
+    match language {
+        Language::English => command,
+        Language::French => french(command, ""),
+    }
+}
+
+fn french(command: clap::Command, path: &str) -> clap::Command {
+    let about = FRENCH.iter().find(|(of, _)| *of == path).map(|(_, about)| *about);
+    let command = match about {
+        Some(about) => command.about(about).long_about(None),
+        None => command,
+    };
+    command.mut_subcommands(|sub| {
+        let path = format!("{path} {}", sub.get_name());
+        french(sub, path.trim_start())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn every_command_is_explained_in_french() {
+        fn paths(command: &clap::Command, path: &str, all: &mut Vec<String>) {
+            all.push(path.to_owned());
+            for sub in command.get_subcommands() {
+                let path = format!("{path} {}", sub.get_name());
+                paths(sub, path.trim_start(), all);
+            }
+        }
+        let mut all = Vec::new();
+        paths(&crate::Arguments::command(), "", &mut all);
+        for path in &all {
+            assert!(FRENCH.iter().any(|(of, _)| of == path), "`{path}` has no French help");
+        }
+        assert_eq!(all.len(), FRENCH.len(), "French help for a command that is gone");
+        let command = translate(crate::Arguments::command(), Language::French);
+        let status = command.find_subcommand("status").and_then(clap::Command::get_about);
+        assert!(status.is_some_and(|about| about.to_string().contains("problèmes")));
+    }
+}

@@ -1,0 +1,90 @@
+//! Which text of the catalogue belongs to an error, a problem or a phase of work.
+
+use super::Word;
+use carnet_node::service::error::ErrorKind;
+
+impl Word {
+    /// The headline of an error.
+    pub const fn of_error(kind: ErrorKind) -> Self {
+        match kind {
+            ErrorKind::Failure => Self::ErrorFailure,
+            ErrorKind::Partial => Self::ErrorPartial,
+            ErrorKind::Denied => Self::ErrorDenied,
+            ErrorKind::NoNode => Self::ErrorNoNode,
+            ErrorKind::InUse => Self::ErrorInUse,
+            ErrorKind::WrongPassphrase => Self::ErrorWrongPassphrase,
+            ErrorKind::Locked => Self::ErrorLocked,
+            ErrorKind::Interrupted => Self::ErrorInterrupted,
+            ErrorKind::BadInput => Self::ErrorBadInput,
+            ErrorKind::NotFound => Self::ErrorNotFound,
+            ErrorKind::Invitation => Self::ErrorInvitation,
+            ErrorKind::Peer => Self::ErrorPeer,
+            ErrorKind::Unreachable => Self::ErrorUnreachable,
+            ErrorKind::Damaged => Self::ErrorDamaged,
+            ErrorKind::NewerSchema => Self::ErrorNewerSchema,
+            ErrorKind::DiskFull => Self::ErrorDiskFull,
+            ErrorKind::Changed => Self::ErrorChanged,
+            ErrorKind::Config => Self::ErrorConfig,
+        }
+    }
+
+    /// What to do about an error that does not say it itself.
+    pub const fn advice_of(kind: ErrorKind) -> Self {
+        match kind {
+            ErrorKind::Failure => Self::AdviceFailure,
+            ErrorKind::Partial => Self::AdvicePartial,
+            ErrorKind::Denied => Self::AdviceDenied,
+            ErrorKind::NoNode => Self::AdviceNoNode,
+            ErrorKind::InUse => Self::AdviceInUse,
+            ErrorKind::WrongPassphrase => Self::AdviceWrongPassphrase,
+            ErrorKind::Locked => Self::AdviceLocked,
+            ErrorKind::Interrupted => Self::AdviceInterrupted,
+            ErrorKind::BadInput => Self::AdviceBadInput,
+            ErrorKind::NotFound => Self::AdviceNotFound,
+            ErrorKind::Invitation => Self::AdviceInvitation,
+            ErrorKind::Peer => Self::AdvicePeer,
+            ErrorKind::Unreachable => Self::AdviceUnreachable,
+            ErrorKind::Damaged => Self::AdviceDamaged,
+            ErrorKind::NewerSchema => Self::AdviceNewerSchema,
+            ErrorKind::DiskFull => Self::AdviceDiskFull,
+            ErrorKind::Changed => Self::AdviceChanged,
+            ErrorKind::Config => Self::AdviceConfig,
+        }
+    }
+
+    /// The text for a problem of the status.
+    pub fn of_problem(code: &str) -> Option<Self> {
+        Some(match code {
+            "locked" => Self::ProblemLocked,
+            "conflicts" => Self::ProblemConflicts,
+            "quarantine" => Self::ProblemQuarantine,
+            "fork" => Self::ProblemFork,
+            "unreadable" => Self::ProblemUnreadable,
+            "waiting" => Self::ProblemWaiting,
+            "unprotected" => Self::ProblemUnprotected,
+            "certificate" => Self::ProblemCertificate,
+            "revoked" => Self::ProblemRevoked,
+            "suspended" => Self::ProblemSuspended,
+            "pending" => Self::ProblemPending,
+            "keys" => Self::ProblemKeys,
+            "index" => Self::ProblemIndex,
+            "grant" => Self::ProblemGrant,
+            "ledger" => Self::ProblemLedger,
+            _ => return None,
+        })
+    }
+
+    /// The text for a phase of long work.
+    pub fn of_phase(phase: &str) -> Option<Self> {
+        Some(match phase {
+            "import" => Self::PhaseImport,
+            "read" => Self::PhaseRead,
+            "index" => Self::PhaseIndex,
+            "verify" => Self::PhaseVerify,
+            "sync" => Self::PhaseSync,
+            "unlock" => Self::PhaseUnlock,
+            "demo" => Self::PhaseDemo,
+            _ => return None,
+        })
+    }
+}
