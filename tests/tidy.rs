@@ -75,7 +75,11 @@ struct Ban {
 }
 
 const BANS: [Ban; 13] = [
-    ban("Instant::now", &["node/src/base/environment.rs"], "ask base::environment for the time"),
+    ban(
+        "Instant::now",
+        &["node/src/base/environment.rs", "simulations/src/local/node.rs"],
+        "ask base::environment for the time",
+    ),
     ban("SystemTime::now", &["node/src/base/environment.rs"], "ask base::environment for the time"),
     ban("getrandom::", &["node/src/base/environment.rs"], "ask base::environment for chance"),
     ban("OsRng", &["node/src/base/environment.rs"], "ask base::environment for chance"),

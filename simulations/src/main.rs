@@ -3,6 +3,7 @@
 //! Each subcommand prints one JSON object, so that figures in `docs/benchmarks.md` can be repeated.
 
 mod dictionary;
+mod local;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -17,13 +18,16 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Measure one node on this machine, and a sync on loopback
+    Local(local::Arguments),
     /// Train the compression dictionary on invented patients and, if given, official examples.
     TrainDictionary(dictionary::Arguments),
 }
 
 fn main() -> ExitCode {
     let done = match Arguments::parse().command {
-        Command::TrainDictionary(arguments) => dictionary::run(&arguments),
+        Command::Local(arguments) => local::run(&arguments),
+        Command::TrainDictionary(arguments) => dictionary::run(&arguments).map_err(Into::into),
     };
     match done {
         Ok(report) => {
