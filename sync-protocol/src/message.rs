@@ -222,6 +222,8 @@ pub enum Message {
     },
     /// I am going, in good order.
     Goodbye(Farewell),
+    /// Somebody waits for the receipt: propose it without the usual rest.
+    Hasten,
 }
 
 impl Message {

@@ -159,6 +159,7 @@ impl Session {
             Input::Stored { request, heads, refused } => self.stored(request, &heads, &refused),
             Input::Advanced(heads) => self.advanced(&heads),
             Input::ReceiptKept => self.receipt_kept(now_ms),
+            Input::SignNow => self.hasten(),
             Input::Tick => {
                 let late = self.deadline.is_some_and(|deadline| now_ms >= deadline);
                 if late && matches!(self.stage, Stage::Greeting(_)) {
@@ -201,6 +202,7 @@ impl Session {
             Message::Propose { body, signature } => self.proposed(*body, signature)?,
             Message::Accept { id, signature } => self.accepted(id, signature)?,
             Message::Decline { id } => self.declined(now_ms, id)?,
+            Message::Hasten => self.hastened()?,
             Message::Goodbye(farewell) => return Err(CloseReason::PeerFinished(farewell)),
         }
         Ok(())

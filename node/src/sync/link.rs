@@ -324,6 +324,7 @@ impl Driver {
                 while let Ok(heads) = self.advances.try_recv() {
                     self.grown(heads);
                 }
+                self.input(Input::SignNow);
                 self.quiet_since_ms = self.now_ms();
                 let heard = self.connection.stats().udp_rx.datagrams;
                 self.settling.push(Waiter { done: reply, heard });

@@ -141,6 +141,8 @@ pub enum Input {
     Advanced(LogHeads),
     /// Answers [`Output::KeepReceipt`], after it is durable.
     ReceiptKept,
+    /// Somebody waits for the receipt of what has moved: sign it without the usual rest.
+    SignNow,
     /// The time of [`Output::Wait`] has come.
     Tick,
     /// End the session in good order.

@@ -112,6 +112,26 @@ impl Session {
         self.say(&Message::Propose { body: Box::new(body), signature });
     }
 
+    /// Somebody on this side waits for the receipt; only the dialer proposes one.
+    pub(super) fn hasten(&mut self) {
+        let Stage::Open(open) = &mut self.stage else { return };
+        open.signing.rest_until_ms = 0;
+        let awaited = open.signing.has_moved() || !self.level;
+        if self.config.side == Side::Listener && awaited {
+            self.say(&Message::Hasten);
+        }
+    }
+
+    /// Somebody at the listener waits. What that costs is bounded by what moves: without movement
+    /// there is nothing to propose.
+    pub(super) fn hastened(&mut self) -> Result<(), Violation> {
+        if self.config.side == Side::Listener {
+            return Err(Violation::Order);
+        }
+        self.hasten();
+        Ok(())
+    }
+
     /// The listener signs what it believes too.
     pub(super) fn proposed(
         &mut self,

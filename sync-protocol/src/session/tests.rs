@@ -183,6 +183,25 @@ fn what_is_written_while_connected_flows_at_once() {
 }
 
 #[test]
+fn a_receipt_that_somebody_waits_for_does_not_rest_on_either_side() {
+    for waiting in [0, 1] {
+        let mut world = World::new(3, 2);
+        let link = world.connect(0, 1);
+        world.write(0, Channel::Critical, 1);
+        world.settle();
+        let (signed, time) = (world.receipts(link), world.now);
+        world.write(0, Channel::Critical, 1);
+        // Delivered and acknowledged; the receipt rests.
+        world.run(3);
+        assert_eq!(world.receipts(link), signed);
+        world.feed(link, waiting, Input::SignNow);
+        world.settle();
+        assert_eq!(world.receipts(link), [signed[0] + 1, signed[1] + 1]);
+        assert!(world.now - time < 1000, "the receipt waited {} ms", world.now - time);
+    }
+}
+
+#[test]
 fn both_branches_of_a_forked_log_survive_everywhere() {
     for seed in 0..30 {
         let mut world = World::new(seed, 3);
