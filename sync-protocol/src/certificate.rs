@@ -82,19 +82,43 @@ pub struct CertificateBody {
     pub expires_ms: u64,
 }
 
-/// A certificate signed by the practice key itself.
+/// A certificate that rests on the practice key and on no other node's permission.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PracticeCertificate {
     /// What it says.
     pub body: CertificateBody,
-    /// By the practice key.
+    /// What it rests on.
+    pub basis: Basis,
+    /// By the practice key, or by the sponsor of the practice key's grant.
     pub signature: SignatureBytes,
+}
+
+/// Under what a [`PracticeCertificate`] was signed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Basis {
+    /// The practice key itself.
+    Practice,
+    /// A grant of the practice key, used by its sponsor.
+    Grant {
+        /// The grant.
+        grant: Box<Grant>,
+        /// The practice key's signature over it.
+        signature: SignatureBytes,
+    },
 }
 
 impl PracticeCertificate {
     fn check(&self, practice: PracticeId) -> Result<(), Violation> {
-        check_body(&self.body, practice)?;
-        verify(practice.as_bytes(), CERTIFICATE_DOMAIN, &wire::encode(&self.body), &self.signature)
+        let Self { body, basis, signature } = self.clone();
+        let issuer = match basis {
+            Basis::Practice => Issuer::Practice,
+            Basis::Grant { grant, signature } => Issuer::Grant(Box::new(SignedGrant {
+                grant: *grant,
+                grantor: Grantor::Practice,
+                signature,
+            })),
+        };
+        Certificate { body, issuer, signature }.verify(practice).map(|_| ())
     }
 }
 
@@ -259,15 +283,17 @@ impl Certificate {
         Ok(VerifiedCertificate(self))
     }
 
-    /// The same in the form that may stand inside a grant or suspension; nothing if it was not
-    /// the practice key that signed it.
+    /// The same in the form that may stand inside a grant or suspension; nothing if it rests on
+    /// another node's grant: what a node passes on goes one level deep.
     pub fn by_practice(&self) -> Option<PracticeCertificate> {
-        match self.issuer {
-            Issuer::Practice => {
-                Some(PracticeCertificate { body: self.body.clone(), signature: self.signature })
+        let basis = match &self.issuer {
+            Issuer::Practice => Basis::Practice,
+            Issuer::Grant(grant) if grant.grantor == Grantor::Practice => {
+                Basis::Grant { grant: Box::new(grant.grant.clone()), signature: grant.signature }
             }
-            Issuer::Grant(_) => None,
-        }
+            Issuer::Grant(_) => return None,
+        };
+        Some(PracticeCertificate { body: self.body.clone(), basis, signature: self.signature })
     }
 
     /// The node that it certifies.
@@ -523,8 +549,13 @@ mod tests {
 
         let by_practice = SignedGrant::by_practice(with_admit, &key(1)).unwrap();
         let sponsored = Certificate::sponsor(body(4, true), by_practice, &key(2)).unwrap();
-        let result = SignedGrant::by_node(grant(4), &sponsored, &key(4));
-        assert_eq!(result, Err(Violation::Authority));
+        let second = SignedGrant::by_node(grant(4), &sponsored, &key(4)).unwrap();
+        assert!(second.verify(practice()).is_ok(), "admit came from the practice key");
+
+        let third = Certificate::sponsor(body(6, false), second, &key(4)).unwrap();
+        let result = SignedGrant::by_node(grant(6), &third, &key(6));
+        assert_eq!(result, Err(Violation::Authority), "at second hand");
+        assert!(third.by_practice().is_none());
     }
 
     #[test]

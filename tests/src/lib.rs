@@ -7,7 +7,7 @@ use carnet_node::base::private::Private;
 use carnet_node::chart::{Resource, ResourceKey};
 use carnet_node::records::import::Source;
 use carnet_node::records::joining::Applicant;
-use carnet_node::records::membership::Invite;
+use carnet_node::records::membership::{Invite, PracticeSecret};
 use carnet_node::records::{Founded, Init, Records};
 use carnet_node::vault::{RecoveryCode, UnlockMethod, UnlockSecret};
 use carnet_sync_protocol::certificate::{Capabilities, Role};
@@ -72,10 +72,19 @@ pub fn join(inviter: &mut Node, site: &str) -> Node {
 
 /// A second node in a role.
 pub fn join_as(inviter: &mut Node, site: &str, role: Role) -> Node {
-    let invitation = inviter
-        .records
-        .invite(&permit(Action::Administer), terms(site, role))
-        .expect("an invitation");
+    join_on(inviter, terms(site, role))
+}
+
+/// A second node that may admit others, which takes the practice key.
+pub fn join_with_admit(inviter: &mut Node, site: &str, code: RecoveryCode) -> Node {
+    let capabilities = Capabilities { admit: true, restricted: true, audit: true };
+    let practice = Some(PracticeSecret::RecoveryCode(code));
+    join_on(inviter, Invite { capabilities, practice, ..terms(site, Role::Clinic) })
+}
+
+fn join_on(inviter: &mut Node, terms: Invite) -> Node {
+    let invitation =
+        inviter.records.invite(&permit(Action::Administer), terms).expect("an invitation");
     let dir = tempfile::tempdir().expect("a temporary directory");
     let home = dir.path().join("node");
     let applicant =

@@ -3,7 +3,8 @@
 use carnet_node::access::Action;
 use carnet_node::chart::{Choice, ResourceKey};
 use carnet_node::records::RecordsError;
-use carnet_tests::{Node, found, join, permit, sync};
+use carnet_sync_protocol::certificate::{Capabilities, Role};
+use carnet_tests::{Node, found, join, join_with_admit, permit, sync, terms};
 use serde_json::{Value, json};
 
 fn patient() -> Value {
@@ -123,6 +124,29 @@ fn what_a_third_node_wrote_is_passed_on_by_the_one_in_between() {
     assert_eq!(a.show(&allergy)["code"]["text"], "Penicillin");
     sync(&mut b, &mut c);
     assert_eq!(a.digest(), c.digest());
+}
+
+#[test]
+fn a_node_that_may_admit_lets_a_site_grow_without_the_head_clinic() {
+    let (mut a, code) = found("Ziguinchor");
+    let mut with_admit = terms("Sédhiou", Role::Clinic);
+    with_admit.capabilities = Capabilities { admit: true, restricted: true, audit: true };
+    let refused = a.records.invite(&permit(Action::Administer), with_admit);
+    assert!(matches!(refused, Err(RecordsError::Refused(_))), "admit takes the practice key");
+    let mut b = join_with_admit(&mut a, "Sédhiou", code);
+    sync(&mut a, &mut b);
+    // B enrols C; A and C never meet.
+    let mut c = join(&mut b, "Kolda");
+    sync(&mut b, &mut c);
+    let key = c.put(patient());
+    sync(&mut b, &mut c);
+    sync(&mut a, &mut b);
+    assert_eq!(a.show(&key)["birthDate"], "1987-03-02");
+    sync(&mut b, &mut c);
+    assert_eq!(a.digest(), c.digest());
+    // What B passed on goes no deeper.
+    let refused = c.records.invite(&permit(Action::Administer), terms("Vélingara", Role::Clinic));
+    assert!(matches!(refused, Err(RecordsError::Refused(_))), "{refused:?}");
 }
 
 #[test]
