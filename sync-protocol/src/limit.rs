@@ -49,6 +49,11 @@ pub const KNOWN_POINTS_MAX: usize = 64;
 /// this and one frame are.
 pub const WINDOW_BYTES: usize = 1 << 20;
 
+/// Bytes after which a run is closed. A run is the least that can be acknowledged, so this is what
+/// a link that breaks loses of a log, and what must pass between two breaks for anything to be
+/// gained: 13 s at 20 kbit/s.
+pub const RUN_BYTES: usize = 32 << 10;
+
 /// Bytes that a session asks its own ledger for at once; one run may be larger.
 pub const LOAD_BYTES: usize = 256 << 10;
 

@@ -7,9 +7,6 @@ use carnet_sync_protocol::entry::{Codec, Entry, Header, HybridTime, Opening, Ver
 use carnet_sync_protocol::id::{Author, Channel, DocumentId, EntryId, EpochId, LogId};
 use carnet_sync_protocol::{limit, wire};
 
-/// Payload bytes after which a run is closed: a bad link loses no more than this when it is cut.
-const RUN_BYTES: usize = 256 << 10;
-
 /// What one new entry says; everything else of its header follows from the log.
 pub(super) enum Content<'a> {
     /// A control statement, in clear text.
@@ -68,7 +65,8 @@ impl Records {
         for content in contents {
             let entry = self.own_entry(log, sequence + 1, previous, content)?;
             (sequence, previous) = (sequence + 1, entry.id);
-            if run.len() == limit::RUN_ENTRIES_MAX || size + entry.payload.len() > RUN_BYTES {
+            if run.len() == limit::RUN_ENTRIES_MAX || size + entry.payload.len() > limit::RUN_BYTES
+            {
                 placed.extend(self.append_run(std::mem::take(&mut run))?);
                 size = 0;
             }

@@ -23,6 +23,8 @@ pub struct Received {
     pub refused: Vec<(LogId, RefuseReason)>,
     /// How many entries were new.
     pub new: u64,
+    /// How many were held already: of one peer's, none, unless another brought them meanwhile.
+    pub held: u64,
 }
 
 impl Records {
@@ -37,14 +39,18 @@ impl Records {
             let log = run.log();
             logs.insert(log);
             match self.keep(run) {
-                Ok((new, control)) => {
-                    received.new += new;
-                    statements |= control;
+                Ok(kept) => {
+                    received.new += kept.new;
+                    received.held += kept.held;
+                    statements |= kept.statements;
                 }
                 Err(Outcome::Refused(reason)) => received.refused.push((log, reason)),
                 Err(Outcome::Failed(error)) => return Err(error),
             }
         }
+        // Told before it is durable: a line may speak of what a power cut then took, and what was
+        // kept is never without its line.
+        tracing::debug!(new = received.new, held = received.held, "entries came");
         received.heads =
             logs.into_iter().map(|log| (log, self.ledger.heads(&log).to_vec())).collect();
         if statements {
@@ -59,7 +65,7 @@ impl Records {
         Ok(received)
     }
 
-    fn keep(&mut self, run: &VerifiedRun) -> Result<(u64, bool), Outcome> {
+    fn keep(&mut self, run: &VerifiedRun) -> Result<Kept, Outcome> {
         let log = run.log();
         if !self.is_certified(run) {
             return Err(Outcome::Refused(RefuseReason::Uncertified));
@@ -70,20 +76,21 @@ impl Records {
             error if error.is_refusal() => Outcome::Refused(RefuseReason::Storage),
             error => Outcome::Failed(error.into()),
         })?;
-        if appended.new.is_empty() {
-            return Ok((0, false));
+        let new = appended.new.end - appended.new.start;
+        let kept = Kept { new, held: appended.held as u64, statements: false };
+        if new == 0 {
+            return Ok(kept);
         }
         self.grown.insert(log);
-        let new = appended.new.end - appended.new.start;
         if log.channel != Channel::Control {
-            return Ok((new, false));
+            return Ok(kept);
         }
         for arrival in appended.new {
             if let Some(held) = self.ledger.at(arrival).map_err(RecordsError::from)? {
                 self.fold_statement(&held);
             }
         }
-        Ok((new, true))
+        Ok(Kept { statements: true, ..kept })
     }
 
     /// Control entries may bring their author's own certificate; all others need it beforehand.
@@ -158,6 +165,14 @@ impl Records {
         }
         self.retry_unreadable()
     }
+}
+
+/// What became of one run.
+struct Kept {
+    new: u64,
+    held: u64,
+    /// Whether there are control statements among the new ones.
+    statements: bool,
 }
 
 enum Outcome {

@@ -19,7 +19,7 @@ const PROBLEMS_MAX: usize = 1000;
 /// What was checked, and what was found.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct VerifyReport {
-    /// Whether nothing is wrong.
+    /// Whether everything was checked and nothing is wrong; never while locked.
     pub ok: bool,
     /// Entries checked.
     pub entries: u64,
@@ -63,7 +63,7 @@ impl Records {
             self.catch_up()?;
             self.verify_documents(&mut report, &mut progress)?;
         }
-        report.ok = report.problems.is_empty();
+        report.ok = report.problems.is_empty() && self.charts.is_some();
         Ok(report)
     }
 

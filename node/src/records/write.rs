@@ -56,6 +56,11 @@ impl Records {
         elements: &[(String, Option<Value>)],
     ) -> Result<Saved, RecordsError> {
         require(permit, Action::Write)?;
+        if let Some((name, _)) = elements.iter().find(|(name, _)| is_name(name)) {
+            return Err(RecordsError::BadRequest(format!(
+                "{name} names the resource and cannot be edited; make a new resource instead"
+            )));
+        }
         self.catch_up()?;
         let row = self.row(key)?;
         if row.deleted {
@@ -355,4 +360,9 @@ fn portions(edits: Vec<Edit>) -> Vec<Vec<Edit>> {
         }
     }
     portions
+}
+
+/// Whether an element is part of what the resource is called.
+fn is_name(element: &str) -> bool {
+    matches!(element, "resourceType" | "id")
 }

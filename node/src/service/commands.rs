@@ -12,6 +12,8 @@ use super::error::{CommandError, ErrorKind};
 use super::node::Node;
 use super::report::Reporter;
 use super::request::Request;
+use crate::records::Records;
+use carnet_sync_protocol::certificate::Role;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -21,6 +23,9 @@ pub async fn execute(
     request: Request,
     reporter: Reporter,
 ) -> Result<Value, CommandError> {
+    if request.is_about_charts() {
+        refuse_on_relay(node).await?;
+    }
     match request {
         Request::Unlock { with, new } => keys::unlock(node, with, new).await,
         Request::Lock => keys::lock(node).await,
@@ -65,6 +70,19 @@ pub async fn execute(
         Request::ChartResolve { resource, element, choose, seen } => {
             charts::resolve(node, resource, element, choose, seen).await
         }
+    }
+}
+
+/// On a relay nothing would be found, and whoever asks would wait for what can never be shown.
+async fn refuse_on_relay(node: &Node) -> Result<(), CommandError> {
+    let role = |records: &mut Records| Ok(records.keyring().certificate().map(|own| own.body.role));
+    match node.call(role).await? {
+        Some(Role::Relay) => Err(CommandError::new(
+            ErrorKind::Denied,
+            "this node is a relay: it keeps and passes on what it cannot read",
+        )
+        .advise("Ask a clinic's node")),
+        _ => Ok(()),
     }
 }
 

@@ -261,6 +261,23 @@ pub enum Choose {
 }
 
 impl Request {
+    /// Whether it reads or writes charts.
+    pub const fn is_about_charts(&self) -> bool {
+        matches!(
+            self,
+            Self::Import { .. }
+                | Self::PatientSearch { .. }
+                | Self::PatientShow { .. }
+                | Self::ChartShow { .. }
+                | Self::ChartHistory { .. }
+                | Self::ChartEdit { .. }
+                | Self::ChartPut { .. }
+                | Self::ChartConflicts { .. }
+                | Self::ChartResolve { .. }
+                | Self::Export { .. }
+        )
+    }
+
     /// Whether the charts must be open for it.
     pub const fn needs_unlock(&self) -> bool {
         !matches!(

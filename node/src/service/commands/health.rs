@@ -3,7 +3,7 @@
 use super::{answer, peers};
 use crate::access::{Action, operator_permit};
 use crate::records::status::Status as Held;
-use crate::service::error::CommandError;
+use crate::service::error::{CommandError, ErrorKind};
 use crate::service::node::Node;
 use crate::service::reply::{Problem, Status, Verified};
 use crate::service::report::Reporter;
@@ -57,18 +57,28 @@ fn problems(held: &Held) -> Vec<Problem> {
 /// Checks every chain, signature, hash and decryption, and the index against the ledger.
 pub async fn verify(node: &Node, reporter: Reporter) -> Result<Value, CommandError> {
     let permit = operator_permit(Action::Administer);
-    let report = node
+    let (report, locked) = node
         .call(move |records| {
-            records.verify(&permit, |done, total| reporter.step("verify", done, Some(total)))
+            let step = |done, total| reporter.step("verify", done, Some(total));
+            Ok((records.verify(&permit, step)?, records.is_locked()))
         })
         .await?;
-    answer(Verified {
+    let told = answer(Verified {
         ok: report.ok,
         entries: report.entries,
         signatures: report.signatures,
         documents: report.documents,
         conflicts: report.conflicts,
         state_digest: report.state_digest,
-        problems: report.problems,
-    })
+        problems: report.problems.clone(),
+    })?;
+    if locked && report.problems.is_empty() {
+        // Half a check must not pass for a whole one.
+        return Err(CommandError::new(
+            ErrorKind::Locked,
+            "chains and signatures hold, and what is sealed was not checked",
+        )
+        .with_done(told));
+    }
+    Ok(told)
 }

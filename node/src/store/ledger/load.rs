@@ -95,6 +95,13 @@ impl Cutter {
             || (!self.open.is_empty() && self.open_bytes + bytes > limit::FRAME_BYTES_MAX)
     }
 
+    /// Whether the open run can end here, and is long enough with what it has.
+    fn is_rounded(&self, bytes: usize) -> bool {
+        !self.open.is_empty()
+            && self.signed == self.open.len()
+            && self.open_bytes + bytes > limit::RUN_BYTES
+    }
+
     /// Ends the open run at its last signature; what stands after it begins the next one.
     fn cut(&mut self) {
         let rest = self.open.split_off(self.signed);
@@ -167,6 +174,9 @@ impl Ledger {
         let any = !cutter.astray && (!cutter.runs.is_empty() || cutter.signed > 0);
         if any && cutter.all_bytes + step.bytes() > bytes_max {
             return Ok(ControlFlow::Break(()));
+        }
+        if cutter.is_rounded(step.bytes()) {
+            cutter.cut();
         }
         if cutter.is_full(step.bytes()) {
             cutter.cut();

@@ -1,0 +1,21 @@
+//! What operators live through, with the real `carnet`: its processes, files, sockets and exit
+//! codes. One file a story. The product that runs is the one that cargo built beside these tests.
+
+#[path = "processes/bad_input.rs"]
+mod bad_input;
+#[path = "processes/canaries.rs"]
+mod canaries;
+#[path = "processes/damaged.rs"]
+mod damaged;
+#[path = "processes/enrolment.rs"]
+mod enrolment;
+#[path = "processes/first_sync.rs"]
+mod first_sync;
+#[path = "processes/harness.rs"]
+mod harness;
+#[path = "processes/live.rs"]
+mod live;
+#[path = "processes/locked.rs"]
+mod locked;
+#[path = "processes/proxy.rs"]
+mod proxy;

@@ -1,0 +1,180 @@
+//! Nothing that names a patient stands in any file of a node in a form that can be read.
+
+use super::harness::{Site, import, patients, read_files, until};
+use carnet_tests::sample_data;
+use serde_json::{Value, json};
+use std::collections::{BTreeSet, HashSet};
+use std::fs;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+/// How many patients are invented.
+const PATIENTS: u32 = 120;
+/// How many of their names, addresses and numbers are looked for at least.
+const CANARIES_MIN: usize = 500;
+/// Shorter texts occur by chance in a few megabytes of sealed bytes.
+const CANARY_BYTES_MIN: usize = 7;
+/// Every text is found by its first bytes; see [`Canaries`].
+const STEM: usize = 6;
+
+/// Texts that must not be found, by their first bytes, in both encodings.
+struct Canaries {
+    stems: HashSet<[u8; STEM]>,
+    /// A bit for each pair of first bytes: most places of a file are passed over by it.
+    pairs: Vec<bool>,
+    forms: Vec<Vec<u8>>,
+    count: usize,
+}
+
+impl Canaries {
+    fn new(texts: &BTreeSet<String>) -> Self {
+        let mut forms = Vec::new();
+        for text in texts {
+            forms.push(text.as_bytes().to_vec());
+            forms.push(text.encode_utf16().flat_map(u16::to_le_bytes).collect());
+            forms.push(text.encode_utf16().flat_map(u16::to_be_bytes).collect());
+        }
+        let stem = |form: &Vec<u8>| <[u8; STEM]>::try_from(&form[..STEM]).expect("long enough");
+        let stems = forms.iter().map(stem).collect();
+        let mut pairs = vec![false; 1 << 16];
+        for form in &forms {
+            pairs[usize::from(u16::from_le_bytes([form[0], form[1]]))] = true;
+        }
+        Self { stems, pairs, forms, count: texts.len() }
+    }
+
+    /// The texts that stand in these bytes.
+    fn found_in(&self, content: &[u8]) -> Vec<String> {
+        let mut found = BTreeSet::new();
+        for (at, window) in content.windows(STEM).enumerate() {
+            if self.pairs[usize::from(u16::from_le_bytes([window[0], window[1]]))]
+                && self.stems.contains(window)
+            {
+                let here = self.forms.iter().filter(|form| content[at..].starts_with(form));
+                found.extend(here.map(|form| String::from_utf8_lossy(form).into_owned()));
+            }
+        }
+        found.into_iter().collect()
+    }
+
+    /// Looks through every file of the directories; tells how many there were.
+    #[track_caller]
+    fn must_be_absent(&self, dirs: &[PathBuf], when: &str) -> BTreeSet<String> {
+        let mut files = Vec::new();
+        for dir in dirs {
+            read_files(dir, &mut files);
+        }
+        for (path, content) in &files {
+            let found = self.found_in(content);
+            assert_eq!(found, Vec::<String>::new(), "{when}: {}", path.display());
+        }
+        let name = |path: &Path| path.file_name().expect("a name").to_string_lossy().into_owned();
+        files.iter().map(|(path, _)| name(path)).collect()
+    }
+}
+
+/// What names a patient: collected from the Patient resources of a bundle.
+fn collect(bundle: &Value, texts: &mut BTreeSet<String>) {
+    let entries = bundle["entry"].as_array().map(Vec::as_slice).unwrap_or_default();
+    for patient in entries.iter().map(|entry| &entry["resource"]) {
+        if patient["resourceType"] != "Patient" {
+            continue;
+        }
+        for (element, members) in [
+            ("name", &["family", "given", "text"][..]),
+            ("address", &["line", "text"][..]),
+            ("identifier", &["value"][..]),
+            ("telecom", &["value"][..]),
+        ] {
+            for part in patient[element].as_array().into_iter().flatten() {
+                members.iter().for_each(|member| strings(&part[*member], texts));
+            }
+        }
+    }
+}
+
+fn strings(value: &Value, texts: &mut BTreeSet<String>) {
+    match value {
+        Value::String(text) if text.len() >= CANARY_BYTES_MIN => {
+            texts.insert(text.clone());
+        }
+        Value::Array(items) => items.iter().for_each(|item| strings(item, texts)),
+        _ => {}
+    }
+}
+
+/// Third-party patients, where they are on this machine: those whose names begin with A.
+fn third_party() -> Vec<PathBuf> {
+    let Some(folder) = sample_data().map(|data| data.join("synthea")).filter(|dir| dir.is_dir())
+    else {
+        println!("no third-party charts here (CARNET_SAMPLES): invented patients only");
+        return Vec::new();
+    };
+    let entries = fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry"));
+    let begins = |name: &str| name.starts_with('A') && name.ends_with(".json.gz");
+    entries
+        .filter(|entry| begins(&entry.file_name().to_string_lossy()))
+        .map(|entry| entry.path())
+        .collect()
+}
+
+fn gunzip(path: &Path) -> Value {
+    let mut text = Vec::new();
+    let file = fs::File::open(path).expect("opened");
+    flate2::read::GzDecoder::new(file).read_to_end(&mut text).expect("unzipped");
+    serde_json::from_slice(&text).expect("JSON")
+}
+
+#[test]
+fn no_file_of_a_node_tells_who_its_patients_are() {
+    let (a, _) = Site::found("Ziguinchor");
+    let mut files = patients(&a, 11, PATIENTS);
+    let mut texts = BTreeSet::new();
+    for file in &files {
+        let text = fs::read_to_string(file).expect("read");
+        collect(&serde_json::from_str(&text).expect("JSON"), &mut texts);
+    }
+    let foreign = third_party();
+    foreign.iter().for_each(|path| collect(&gunzip(path), &mut texts));
+    files.extend(foreign.iter().map(|path| path.display().to_string()));
+    let canaries = Canaries::new(&texts);
+    assert!(canaries.count >= CANARIES_MIN, "only {} texts to look for", canaries.count);
+    println!("{} texts of {} patients", canaries.count, files.len());
+
+    // Logs at their most talkative.
+    let talkative = [("CARNET_LOG", "debug")];
+    let first = a.start_with(&["--sync-listen", "127.0.0.1:0"], &talkative);
+    let b = Site::joined(&a.invite(&["--site", "Kolda"]));
+    let second = b.start_with(&[], &talkative);
+    import(&a, &files);
+    until("B is in sync", 30_000, || b.json(&["sync"])["peers"][0]["in_sync"] == true);
+    let known = texts.iter().find(|text| text.chars().all(char::is_alphabetic)).expect("a name");
+    let found = b.json(&["patient", "search", known]);
+    assert_ne!(found, json!([]), "{known} is not found, although it is there");
+    b.refused(&["chart", "show", &format!("Patient/{known}")], 1, "");
+    assert_eq!(a.digest(), b.digest());
+
+    let dirs = [a.dir(), b.dir()];
+    let names = canaries.must_be_absent(&dirs, "while the nodes run");
+    for file in ["log.db", "log.db-wal", "log.db-shm", "index.db", "index.db-wal", "keyring"] {
+        assert!(names.contains(file), "{file} is not among {names:?}");
+    }
+    assert!(names.iter().any(|name| name.ends_with(".log")), "no log among {names:?}");
+    assert_eq!((first.terminate(), second.terminate()), (Some(0), Some(0)));
+    canaries.must_be_absent(&dirs, "after the nodes have ended");
+
+    // The search finds what is there, in both encodings, in a file of any name and depth.
+    let deep = a.dir().join("logs").join("deep");
+    fs::create_dir(&deep).expect("a folder");
+    let utf16: Vec<u8> = known.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    for planted in [known.as_bytes(), &utf16] {
+        let mut content = vec![0xa5; 100_001];
+        content.extend_from_slice(planted);
+        content.push(0);
+        fs::write(deep.join("planted"), &content).expect("written");
+        let mut files = Vec::new();
+        read_files(&a.dir(), &mut files);
+        let hits = files.iter().filter(|(_, content)| !canaries.found_in(content).is_empty());
+        assert_eq!(hits.count(), 1);
+    }
+}
