@@ -4,6 +4,8 @@
 mod locked_node;
 #[path = "stories/lost_laptop.rs"]
 mod lost_laptop;
+#[path = "stories/moves.rs"]
+mod moves;
 #[path = "stories/real_charts.rs"]
 mod real_charts;
 #[path = "stories/revoked_node.rs"]

@@ -40,7 +40,7 @@ const LAYERS: [(&str, &[&str]); 15] = [
 const OWNERS: [(&str, &[&str]); 12] = [
     ("automerge", &["node/src/chart"]),
     // The benchmarks compare with a bare SQLite commit.
-    ("rusqlite", &["node/src/store", "simulations/src"]),
+    ("rusqlite", &["node/src/store", "simulations/src", "tests/processes"]),
     ("quinn", &["node/src/sync"]),
     ("rustls", &["node/src/sync/endpoint", "node/src/sync/tls"]),
     ("chacha20poly1305", &["node/src/vault"]),
