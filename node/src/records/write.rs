@@ -8,6 +8,7 @@ use crate::access::{Action, Permit};
 use crate::chart::{
     Choice, Edit, Home, Resource, ResourceKey, Section, VOLUME_RESOURCES_MAX, Written, home,
 };
+use crate::store::index::{ConflictFilter, ConflictRow};
 use carnet_sync_protocol::id::{Channel, DocumentId};
 use serde::Serialize;
 use serde_json::Value;
@@ -19,6 +20,9 @@ const VOLUMES_MAX: u32 = 64;
 /// The edits' size as JSON at which a change is closed and the next begun: large enough to
 /// compress well, small enough to travel in one piece on a bad link.
 const CHANGE_JSON_MAX: usize = 256 << 10;
+
+/// The elements that decide where a resource belongs: its labels, and whose chart it is part of.
+const HOME_ELEMENTS: [&str; 6] = ["meta", "subject", "patient", "beneficiary", "for", "individual"];
 
 /// What was saved.
 #[derive(Clone, Debug, Serialize)]
@@ -127,22 +131,55 @@ impl Records {
                 ))
             })?;
         let channel = self.channel_of_document(&conflict.document)?;
-        self.write_planned(key, |_, plan| {
+        let (chosen, carried) = match self.edit_beside_move(key, &conflict, &chosen)? {
+            Some((moved, carried)) => (Choice::Value(moved), Some(carried)),
+            None => (chosen, None),
+        };
+        self.write_planned(key, |records, plan| {
             plan.entry((channel, conflict.document)).or_default().push(Edit::Resolve {
                 key: key.clone(),
                 element: element.to_owned(),
                 chosen,
                 seen: seen.to_owned(),
             });
-            Ok(())
+            match carried {
+                Some(resource) => records.plan_put(resource, plan),
+                None => Ok(()),
+            }
         })
     }
 
-    fn conflicts_of(
+    /// Who chooses what was edited beside a move keeps the move, and takes the edit along: the id
+    /// of the move's value, and the edited resource as it belongs in its new home. The old home is
+    /// not opened again, since then two would show the resource differently.
+    fn edit_beside_move(
         &self,
         key: &ResourceKey,
-    ) -> Result<Vec<crate::store::index::ConflictRow>, RecordsError> {
-        Ok(self.charts()?.index.conflicts(&crate::store::index::ConflictFilter {
+        conflict: &ConflictRow,
+        chosen: &Choice,
+    ) -> Result<Option<(String, Resource)>, RecordsError> {
+        let Choice::Value(chosen) = chosen else { return Ok(None) };
+        let values: Vec<Value> = serde_json::from_slice(&conflict.json)
+            .map_err(|error| RecordsError::Bug(format!("a conflict is not JSON: {error}")))?;
+        let id = |value: &Value| value["id"].as_str().unwrap_or_default().to_owned();
+        let moved = values.iter().find(|value| value["moved"].is_string());
+        let edited = values.iter().find(|value| id(value) == *chosen && value["moved"].is_null());
+        let (Some(moved), Some(edited)) = (moved, edited) else { return Ok(None) };
+        let (mut body, now) = (edited["value"].clone(), body_of(&self.row(key)?)?);
+        let Some(map) = body.as_object_mut() else { return Ok(None) };
+        for element in HOME_ELEMENTS {
+            match now.get(element) {
+                Some(value) => map.insert(element.to_owned(), value.clone()),
+                None => map.remove(element),
+            };
+        }
+        let resource = Resource::with_id(body, &key.id)
+            .map_err(|error| RecordsError::BadRequest(error.to_string()))?;
+        Ok(Some((id(moved), resource)))
+    }
+
+    fn conflicts_of(&self, key: &ResourceKey) -> Result<Vec<ConflictRow>, RecordsError> {
+        Ok(self.charts()?.index.conflicts(&ConflictFilter {
             resource: Some((key.kind.clone(), key.id.clone())),
             patient: None,
             after: None,
@@ -225,7 +262,7 @@ impl Records {
                 }
             }
         }
-        let mut all = Vec::new();
+        let mut written = Vec::new();
         for (channel, changes) in by_channel {
             let contents: Vec<_> = changes
                 .iter()
@@ -235,10 +272,16 @@ impl Records {
                 })
                 .collect();
             let placed = self.append_own(channel, &contents)?;
-            for (change, placed) in changes.into_iter().zip(&placed) {
-                self.show_written(change, placed)?;
+            for (change, placed) in changes.iter().zip(&placed) {
+                self.charts_mut()?.index.put_change(&change.written.hash.0, placed.arrival)?;
             }
-            all.extend(placed);
+            written.extend(changes.into_iter().zip(placed));
+        }
+        // Shown only once every change has its entry: a resource that moves is seen in both homes.
+        let mut all = Vec::with_capacity(written.len());
+        for (change, placed) in written {
+            self.show_written(change, &placed)?;
+            all.push(placed);
         }
         let last = self.ledger.last_arrival();
         self.charts_mut()?.index.set_applied_until(last)?;
@@ -247,7 +290,6 @@ impl Records {
 
     fn show_written(&mut self, change: Change, placed: &Placed) -> Result<(), RecordsError> {
         let Change { document, written } = change;
-        self.charts_mut()?.index.put_change(&written.hash.0, placed.arrival)?;
         self.with_document(&document, |records, resident| {
             resident.applied = resident.applied.max(placed.arrival);
             // Told anew: the document may have left memory since it was written.
