@@ -17,7 +17,7 @@
 //! | [`author`] | this node's own entries: sealed, chained, signed |
 //! | [`receive`], [`offer`] | what peers send, and what they may have |
 //! | [`documents`], [`project`] | entries to documents to index |
-//! | [`read`], [`search`], [`write`], [`import`] | what people do with charts |
+//! | [`read`], [`search`], [`mod@write`], [`import`] | what people do with charts |
 //! | [`verify`], [`status`] | is everything as it should be |
 //! | [`handle`] | the thread that owns it all, and group commit |
 

@@ -8,9 +8,9 @@
 //! |---|---|
 //! | [`node`] | records and network of one node, in this process |
 //! | [`create`] | how a directory becomes a node |
-//! | [`daemon`], [`logs`], [`listening`] | the running node |
+//! | [`daemon`], `logs`, `listening` | the running node |
 //! | [`control`], [`report`] | how commands reach it, and what comes back on the way |
-//! | [`request`], [`reply`], [`error`], [`translate`] | the questions, the answers, the failures |
+//! | [`request`], [`reply`], [`error`], `translate` | the questions, the answers, the failures |
 //! | [`commands`] | what each request does |
 //! | [`config`] | the settings, and where each came from |
 //! | [`doctor`], [`demo`] | looking for trouble; showing what it is for |

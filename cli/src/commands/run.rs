@@ -16,7 +16,7 @@ pub struct Arguments {
     /// Address and port on which peers are answered; without it the node only calls
     #[arg(long, value_name = "ADDRESS:PORT")]
     sync_listen: Option<SocketAddr>,
-    /// Peer to call, beside those that the node remembers: [NODE@]HOST:PORT
+    /// Peer to call, beside those that the node remembers: HOST:PORT, or NODE@HOST:PORT
     #[arg(long, value_name = "PEER")]
     peer: Vec<String>,
 }

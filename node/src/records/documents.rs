@@ -21,6 +21,9 @@ const UNSAVED_CHANGES_MAX: u32 = 64;
 /// A saved document's size: 2,000 resources of 64 KiB.
 const DOCUMENT_BYTES_MAX: usize = 128 << 20;
 
+/// Why an entry is set aside that was written after its node was cut off.
+pub(super) const WITHHELD: &str = "written after its node was cut off; withheld";
+
 /// A document in memory.
 pub(super) struct Resident {
     pub document: Document,
@@ -311,7 +314,7 @@ impl Records {
         if let Some(hash) = hash {
             index.put_change(&hash.0, held.arrival)?;
         }
-        let reason = "written after its node was cut off; withheld".to_owned();
+        let reason = WITHHELD.to_owned();
         index.put_quarantined(&Quarantined {
             arrival: held.arrival,
             document: Some(*id),
