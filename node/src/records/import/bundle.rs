@@ -9,6 +9,9 @@ use crate::chart::{Edit, Resource, ResourceKey, canonical, is_resource_id};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
+/// How the id of another edition begins: a resource whose source id was taken by other content.
+const VARIANT: &str = "variant-";
+
 /// Why a bundle was not taken.
 #[derive(Debug, thiserror::Error)]
 #[error("{reason}")]
@@ -148,6 +151,7 @@ impl Records {
             // both are kept, since a create replaces nothing.
             let fingerprint = format!("{id}\n{content}");
             let other = self.derived(kind, "source", &fingerprint)?;
+            let other = key(kind, &format!("{VARIANT}{}", other.id))?;
             let taken = taking.keys().any(|key| key == &wanted)
                 || self.differs(&wanted, resource, taking)?;
             return Ok(if taken { other } else { wanted });
@@ -242,7 +246,12 @@ impl Records {
                 Some(before) => before.intersection(&hits).cloned().collect(),
             });
         }
-        Ok(found.unwrap_or_default().into_iter().collect())
+        let mut found: Vec<ResourceKey> = found.unwrap_or_default().into_iter().collect();
+        // A conditional query means the source's resource, not another edition of it.
+        if found.iter().any(|key| !key.id.starts_with(VARIANT)) {
+            found.retain(|key| !key.id.starts_with(VARIANT));
+        }
+        Ok(found)
     }
 
     fn resolve_conditionals(
