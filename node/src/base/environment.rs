@@ -1,12 +1,15 @@
-//! The only source of time and chance.
+//! The only source of time, chance, and what tells one machine from another.
 //!
-//! Everything that needs the hour or a random number is handed an [`Environment`], so that a
-//! simulated history can be replayed from its seed. A tidy test forbids the standard library's
-//! clocks and the operating system's randomness everywhere else.
+//! Everything that needs the hour, a random number or the marks of the machine is handed an
+//! [`Environment`], so that a simulated history can be replayed from its seed. A tidy test forbids
+//! the standard library's clocks and the operating system's randomness everywhere else.
 
 use rand_chacha::ChaCha20Rng;
 use rand_core::{Rng, SeedableRng};
 use std::fmt;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -25,11 +28,29 @@ pub trait Entropy: Send + Sync {
     fn fill(&self, bytes: &mut [u8]);
 }
 
-/// A clock and a source of chance, handed to whatever needs them.
+/// Where a directory lies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The machine's id; empty where it has none.
+    pub machine: String,
+    /// The directory's inode.
+    pub inode: u64,
+    /// When the directory was made, in nanoseconds since 1970, where the file system tells.
+    pub born_ns: Option<u64>,
+}
+
+/// Tells where a directory lies, so that a copy of it can be told from it.
+pub trait Machine: Send + Sync {
+    /// The place of this directory.
+    fn place(&self, directory: &Path) -> io::Result<Place>;
+}
+
+/// A clock, a source of chance and a machine, handed to whatever needs them.
 #[derive(Clone)]
 pub struct Environment {
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
+    machine: Arc<dyn Machine>,
 }
 
 impl fmt::Debug for Environment {
@@ -39,20 +60,25 @@ impl fmt::Debug for Environment {
 }
 
 impl Environment {
-    /// An environment of these two.
-    pub fn new(clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> Self {
-        Self { clock, entropy }
+    /// An environment of these three.
+    pub fn new(
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+        machine: Arc<dyn Machine>,
+    ) -> Self {
+        Self { clock, entropy, machine }
     }
 
-    /// The machine's clock and the operating system's randomness.
+    /// The machine's clock, the operating system's randomness, and this machine.
     pub fn system() -> Self {
-        Self::new(Arc::new(SystemClock::new()), Arc::new(SystemEntropy))
+        Self::new(Arc::new(SystemClock::new()), Arc::new(SystemEntropy), Arc::new(ThisMachine))
     }
 
     /// A clock that stands until it is moved, and chance drawn from a seed.
     pub fn seeded(seed: u64, unix_ms: u64) -> (Self, Arc<ManualClock>) {
         let clock = Arc::new(ManualClock { unix_ms: unix_ms.into(), monotonic_ms: 0.into() });
-        (Self::new(clock.clone(), Arc::new(SeededEntropy::new(seed))), clock)
+        let chance = Arc::new(SeededEntropy::new(seed));
+        (Self::new(clock.clone(), chance, Arc::new(ThisMachine)), clock)
     }
 
     /// See [`Clock::unix_ms`].
@@ -63,6 +89,11 @@ impl Environment {
     /// See [`Clock::monotonic_ms`].
     pub fn monotonic_ms(&self) -> u64 {
         self.clock.monotonic_ms()
+    }
+
+    /// See [`Machine::place`].
+    pub fn place(&self, directory: &Path) -> io::Result<Place> {
+        self.machine.place(directory)
     }
 
     /// Fresh random bytes.
@@ -116,6 +147,23 @@ impl Entropy for SystemEntropy {
     }
 }
 
+struct ThisMachine;
+
+impl Machine for ThisMachine {
+    fn place(&self, directory: &Path) -> io::Result<Place> {
+        let metadata = directory.metadata()?;
+        let machine = match std::fs::read_to_string("/etc/machine-id") {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+            read => read?,
+        };
+        let born = metadata.created().ok();
+        let born_ns = born
+            .and_then(|born| born.duration_since(std::time::UNIX_EPOCH).ok())
+            .and_then(|since| u64::try_from(since.as_nanos()).ok());
+        Ok(Place { machine, inode: metadata.ino(), born_ns })
+    }
+}
+
 /// A clock that a test or a simulation moves by hand.
 #[derive(Debug, Default)]
 pub struct ManualClock {
@@ -147,10 +195,11 @@ impl Clock for ManualClock {
 }
 
 /// Chance that replays: ChaCha20 from a seed.
-struct SeededEntropy(Mutex<ChaCha20Rng>);
+pub struct SeededEntropy(Mutex<ChaCha20Rng>);
 
 impl SeededEntropy {
-    fn new(seed: u64) -> Self {
+    /// The chance of this seed.
+    pub fn new(seed: u64) -> Self {
         Self(Mutex::new(ChaCha20Rng::seed_from_u64(seed)))
     }
 }
@@ -174,5 +223,19 @@ mod tests {
         clock.advance(5);
         clock.jump_to(1);
         assert_eq!((two.unix_ms(), two.monotonic_ms()), (1, 5));
+    }
+
+    #[test]
+    fn another_directory_is_another_place_and_the_same_one_is_the_same() {
+        let parent = tempfile::tempdir().unwrap();
+        let (one, two) = (parent.path().join("one"), parent.path().join("two"));
+        std::fs::create_dir(&one).unwrap();
+        std::fs::create_dir(&two).unwrap();
+        let environment = Environment::system();
+        let before = environment.place(&one).unwrap();
+        std::fs::write(one.join("file"), "").unwrap();
+        assert_eq!(environment.place(&one).unwrap(), before);
+        assert_ne!(environment.place(&two).unwrap(), before);
+        assert!(environment.place(&parent.path().join("absent")).is_err());
     }
 }

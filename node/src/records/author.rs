@@ -102,7 +102,7 @@ impl Records {
     /// Begins a new life: nothing that this node writes from here on can collide with what a copy
     /// of it, or it itself before a restore, has written.
     pub fn begin_incarnation(&mut self) -> Result<(), RecordsError> {
-        let binding = super::open::observe(&self.dir)?;
+        let binding = super::open::observe(&self.environment, &self.dir)?;
         self.keyring.renew_incarnation(&self.environment, binding)?;
         if let Some(charts) = &mut self.charts {
             // Documents in memory carry the old incarnation's actor.

@@ -98,7 +98,7 @@ impl Records {
         if keyring.certificate().is_none() {
             return Err(RecordsError::JoinNotFinished);
         }
-        let binding = observe(dir)?;
+        let binding = observe(&environment, dir)?;
         if keyring.was_moved(&binding) {
             // A copy of this directory may be running elsewhere: from here on this is another life.
             keyring.renew_incarnation(&environment, binding)?;
@@ -268,7 +268,7 @@ pub(super) fn create_keyring(
             }
         }
     }
-    Ok(Keyring::create(dir, environment, unlock, observe(dir)?)?)
+    Ok(Keyring::create(dir, environment, unlock, observe(environment, dir)?)?)
 }
 
 /// Makes the directory, for its owner only, and takes its lock.
@@ -300,9 +300,10 @@ pub(super) fn lock_directory(dir: &Path) -> Result<File, RecordsError> {
     }
 }
 
-pub(super) fn observe(dir: &Path) -> Result<Binding, RecordsError> {
-    Binding::observe(dir, Path::new("/etc/machine-id"))
-        .map_err(RecordsError::io(format!("looking at {}", dir.display())))
+pub(super) fn observe(environment: &Environment, dir: &Path) -> Result<Binding, RecordsError> {
+    let place = environment.place(dir);
+    let place = place.map_err(RecordsError::io(format!("looking at {}", dir.display())))?;
+    Ok(Binding::new(&place))
 }
 
 pub(super) fn ledger_path(dir: &Path) -> PathBuf {

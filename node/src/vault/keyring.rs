@@ -480,7 +480,8 @@ mod tests {
     }
 
     fn place(inode: u64) -> Binding {
-        Binding::new("machine", inode, None)
+        let machine = "machine".to_owned();
+        Binding::new(&crate::base::environment::Place { machine, inode, born_ns: None })
     }
 
     fn node(environment: &Environment) -> (TempDir, Keyring, Unlocked) {

@@ -5,10 +5,8 @@
 //! with the order in which disks are found. A machine that was cloned whole shows no difference
 //! here; that is found when a peer knows more of the node's log than the node itself.
 
+use crate::base::environment::Place;
 use serde::{Deserialize, Serialize};
-use std::io;
-use std::os::unix::fs::MetadataExt;
-use std::path::Path;
 
 /// The place of a node's directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,26 +18,13 @@ pub struct Binding {
 
 impl Binding {
     /// The place of a directory with these marks.
-    pub fn new(machine_id: &str, inode: u64, born_ns: Option<u64>) -> Self {
+    pub fn new(place: &Place) -> Self {
         // The machine's id is confidential (machine-id(5)), so only a hash of it is kept.
-        let hash = blake3::derive_key("carnet 2026 machine v1", machine_id.trim().as_bytes());
+        let id = place.machine.trim().as_bytes();
+        let hash = blake3::derive_key("carnet 2026 machine v1", id);
         let mut machine = [0; 16];
         machine.copy_from_slice(&hash[..16]);
-        Self { machine, inode, born_ns }
-    }
-
-    /// The place of this directory. A machine without an id file counts as having an empty one.
-    pub fn observe(directory: &Path, machine_id_file: &Path) -> io::Result<Self> {
-        let metadata = directory.metadata()?;
-        let machine_id = match std::fs::read_to_string(machine_id_file) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
-            read => read?,
-        };
-        let born = metadata.created().ok();
-        let born_ns = born
-            .and_then(|born| born.duration_since(std::time::UNIX_EPOCH).ok())
-            .and_then(|since| u64::try_from(since.as_nanos()).ok());
-        Ok(Self::new(&machine_id, metadata.ino(), born_ns))
+        Self { machine, inode: place.inode, born_ns: place.born_ns }
     }
 }
 
@@ -48,21 +33,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_copy_of_a_directory_is_another_place_and_the_same_one_is_the_same() {
-        let parent = tempfile::tempdir().unwrap();
-        let machine = parent.path().join("machine-id");
-        std::fs::write(&machine, "0123\n").unwrap();
-        let (one, two) = (parent.path().join("one"), parent.path().join("two"));
-        std::fs::create_dir(&one).unwrap();
-        std::fs::create_dir(&two).unwrap();
-        let observe = |directory| Binding::observe(directory, &machine).unwrap();
-        let before = observe(&one);
-        std::fs::write(one.join("file"), "").unwrap();
-        assert_eq!(observe(&one), before);
-        assert_ne!(observe(&two), before);
-        std::fs::write(&machine, "4567\n").unwrap();
-        assert_ne!(observe(&one), before);
-        assert!(Binding::observe(&one, &parent.path().join("absent")).is_ok());
-        assert!(Binding::observe(&parent.path().join("absent"), &machine).is_err());
+    fn whatever_differs_makes_another_place_and_the_machines_id_is_not_kept() {
+        let place = |machine: &str, inode, born_ns| {
+            Binding::new(&Place { machine: machine.into(), inode, born_ns })
+        };
+        let before = place("0123\n", 1, Some(2));
+        assert_eq!(place("0123", 1, Some(2)), before);
+        for other in [place("4567", 1, Some(2)), place("0123", 3, Some(2)), place("0123", 1, None)]
+        {
+            assert_ne!(other, before);
+        }
+        assert!(!format!("{before:?}").contains("0123"));
     }
 }
