@@ -2,7 +2,9 @@
 //!
 //! [`Network`] is the whole of it to others. It reaches what is kept through [`Replica`]; the
 //! conversation itself is `sync_protocol`'s [`Session`](carnet_sync_protocol::session::Session).
+//! What of this needs no network ([`Conversation`], [`perform`]) is open to simulations.
 
+mod conversation;
 mod custody;
 mod desk;
 mod endpoint;
@@ -18,6 +20,9 @@ mod testing;
 mod tests;
 mod tls;
 
+pub use conversation::{Conversation, Ends, Opening, Step};
+pub use custody::Keeper;
+pub use desk::{Answer, BATCH_RUNS_MAX, Task, perform};
 pub use error::SyncError;
 pub use network::{Network, NetworkConfig, PeerOutcome};
 pub use registry::{LinkStatus, PeerAddress};

@@ -20,12 +20,39 @@ const ADVANCES_KEPT: usize = 1024;
 /// The logs that grew in one commit, with their new heads.
 pub type Advance = Vec<(LogId, Vec<Head>)>;
 
-type Finish = Box<dyn FnOnce(Result<(), RecordsError>) + Send>;
+/// Gives a call's answer, once it is known whether what it wrote is durable.
+pub type Finish = Box<dyn FnOnce(Result<(), RecordsError>) + Send>;
 type Call = Box<dyn FnOnce(&mut Records) -> Finish + Send>;
 
 enum Message {
     Call(Call),
     Stop,
+}
+
+/// Calls that were run and wait for the commit that they share.
+#[derive(Default)]
+pub struct Batch(Vec<Finish>);
+
+impl Batch {
+    /// Adds a call that was run.
+    pub fn add(&mut self, finish: Finish) {
+        self.0.push(finish);
+    }
+
+    /// Makes everything durable; then tells which logs grew, and only after that answers each, so
+    /// that whoever has an answer finds the news told.
+    pub fn commit(self, records: &mut Records, tell: impl FnOnce(Advance)) {
+        let committed = records.commit();
+        let durable = committed.as_ref().map(|_| ()).map_err(RecordsError::duplicate);
+        if let Ok(advance) = committed
+            && !advance.is_empty()
+        {
+            tell(advance);
+        }
+        for finish in self.0 {
+            finish(durable.as_ref().copied().map_err(RecordsError::duplicate));
+        }
+    }
 }
 
 /// Talks to the thread that owns the [`Records`]; clones talk to the same one.
@@ -116,26 +143,18 @@ fn own(
     while !stopping {
         let Some(first) = next_message(&mut records, queue) else { break };
         let mut next = Some(first);
-        let mut finishes: Vec<Finish> = Vec::new();
+        let mut batch = Batch::default();
         while let Some(message) = next.take() {
             match message {
-                Message::Call(call) => finishes.push(call(&mut records)),
+                Message::Call(call) => batch.add(call(&mut records)),
                 Message::Stop => stopping = true,
             }
-            if !stopping && finishes.len() < BATCH_CALLS_MAX {
+            if !stopping && batch.0.len() < BATCH_CALLS_MAX {
                 next = queue.try_recv().ok();
             }
         }
-        let committed = records.commit();
-        if let Ok(advance) = &committed
-            && !advance.is_empty()
-        {
-            // Nobody may be listening.
-            let _ = advances.send(advance.clone());
-        }
-        for finish in finishes {
-            finish(committed.as_ref().map(|_| ()).map_err(RecordsError::duplicate));
-        }
+        // Nobody may be listening.
+        batch.commit(&mut records, |advance| drop(advances.send(advance)));
     }
     records.close();
 }

@@ -17,15 +17,41 @@ impl From<RecordsError> for ReplicaError {
     }
 }
 
-/// Asks the thread that owns the records; what was written is durable when the answer comes.
-fn ask<T: Send + 'static>(
-    handle: &Handle,
-    f: impl FnOnce(&mut Records) -> Result<T, RecordsError> + Send + 'static,
-) -> Result<T, ReplicaError> {
-    Ok(handle.call_blocking(f)?)
+/// Whoever lets others call on records.
+pub trait Keeper: Send + Sync + 'static {
+    /// Runs `f` on the records. What comes back may be told to others only once what `f` wrote is
+    /// durable.
+    fn call_blocking<T: Send + 'static>(
+        &self,
+        f: impl FnOnce(&mut Records) -> Result<T, RecordsError> + Send + 'static,
+    ) -> Result<T, RecordsError>;
+
+    /// What each later commit added to the ledger.
+    fn advances(&self) -> broadcast::Receiver<LogHeads>;
 }
 
-impl Replica for Handle {
+/// The thread that owns the records: what was written is durable when the answer comes.
+impl Keeper for Handle {
+    fn call_blocking<T: Send + 'static>(
+        &self,
+        f: impl FnOnce(&mut Records) -> Result<T, RecordsError> + Send + 'static,
+    ) -> Result<T, RecordsError> {
+        Self::call_blocking(self, f)
+    }
+
+    fn advances(&self) -> broadcast::Receiver<LogHeads> {
+        Self::advances(self)
+    }
+}
+
+fn ask<T: Send + 'static>(
+    keeper: &impl Keeper,
+    f: impl FnOnce(&mut Records) -> Result<T, RecordsError> + Send + 'static,
+) -> Result<T, ReplicaError> {
+    Ok(keeper.call_blocking(f)?)
+}
+
+impl<K: Keeper> Replica for K {
     fn credentials(&self) -> Result<Credentials, ReplicaError> {
         ask(self, |records| {
             Ok(Credentials {
@@ -107,6 +133,6 @@ impl Replica for Handle {
     }
 
     fn advances(&self) -> broadcast::Receiver<LogHeads> {
-        Self::advances(self)
+        Keeper::advances(self)
     }
 }

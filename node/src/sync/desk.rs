@@ -16,50 +16,39 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 
 /// Runs that are stored together at most.
-const BATCH_RUNS_MAX: usize = 64;
+pub const BATCH_RUNS_MAX: usize = 64;
 
-/// A question, or something to keep.
-pub(super) enum Task {
+/// A question of a session, or something to keep; the fields are those of the session's output.
+#[allow(missing_docs, reason = "see the outputs of the same names")]
+#[derive(Debug)]
+pub enum Task {
+    /// Is this node welcome?
     Identify(Box<VerifiedCertificate>),
-    Load {
-        request: u64,
-        log: LogId,
-        after: Vec<Head>,
-        until: Head,
-        bytes_max: usize,
-    },
-    FindKnown {
-        request: u64,
-        heads: Vec<(LogId, Head)>,
-    },
-    FindWaypoints {
-        request: u64,
-        log: LogId,
-    },
-    Store {
-        request: u64,
-        runs: Vec<VerifiedRun>,
-    },
-    KeepReceipt {
-        peer: NodeId,
-        receipt: Box<StoredReceipt>,
-    },
-    NotePeer {
-        peer: NodeId,
-        frontier: Frontier,
-    },
+    /// What is to be sent.
+    Load { request: u64, log: LogId, after: Vec<Head>, until: Head, bytes_max: usize },
+    /// Which of these are held?
+    FindKnown { request: u64, heads: Vec<(LogId, Head)> },
+    /// A log's waypoints.
+    FindWaypoints { request: u64, log: LogId },
+    /// Runs of one log, to be kept.
+    Store { request: u64, runs: Vec<VerifiedRun> },
+    /// A receipt, to be kept.
+    KeepReceipt { peer: NodeId, receipt: Box<StoredReceipt> },
+    /// What a peer holds.
+    NotePeer { peer: NodeId, frontier: Frontier },
     /// Our whole frontier, when some advances were missed.
     Frontier,
 }
 
 impl Task {
-    const fn changes(&self) -> bool {
+    /// Whether it changes what is kept; such tasks are done in order.
+    pub const fn changes(&self) -> bool {
         matches!(self, Self::Store { .. } | Self::KeepReceipt { .. } | Self::NotePeer { .. })
     }
 }
 
 /// An answer: an input for the session, or the end of it.
-pub(super) type Answer = Result<Input, ReplicaError>;
+pub type Answer = Result<Input, ReplicaError>;
 
 /// One link's way to the replica.
 pub(super) struct Desk {
@@ -160,7 +149,9 @@ fn runs(batch: &[Task]) -> usize {
     batch.iter().map(count).sum()
 }
 
-fn perform(replica: &dyn Replica, batch: Vec<Task>) -> Vec<Answer> {
+/// Does tasks one after another, those that store runs together at the end, and answers each that
+/// has an answer.
+pub fn perform(replica: &dyn Replica, batch: Vec<Task>) -> Vec<Answer> {
     let mut stores = Vec::new();
     let mut answers = Vec::new();
     for task in batch {

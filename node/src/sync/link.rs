@@ -1,11 +1,12 @@
-//! One connection: carries frames between QUIC's streams and a [`Session`], and the session's
-//! questions to the replica and back.
+//! One connection: carries frames between QUIC's streams and a [`Conversation`], and its questions
+//! to the replica and back.
 //!
 //! Until the peer is accepted, only its first control frame is read. After that, what is read and
 //! not yet handled is one frame for each stream; what is to be sent is bounded by the session's
 //! windows, and a peer that reads nothing while it makes this side answer is cut off.
 
-use super::desk::{Answer, Desk, Storing, Task};
+use super::conversation::{Conversation, Ends, Opening, Step};
+use super::desk::{Answer, Desk, Task};
 use super::endpoint::{self, Secured};
 use super::error::SyncError;
 use super::lanes::{Frame, Lanes};
@@ -15,11 +16,9 @@ use super::schedule::Silence;
 use crate::base::environment::Environment;
 use carnet_sync_protocol::SigningKey;
 use carnet_sync_protocol::error::Violation;
-use carnet_sync_protocol::id::{Channel, NodeId, ReceiptId, TransportKey};
+use carnet_sync_protocol::id::{NodeId, ReceiptId, TransportKey};
 use carnet_sync_protocol::message::{Farewell, LogHeads};
-use carnet_sync_protocol::session::{
-    CloseReason, Config, Event, Input, Output, PeerVerdict, Progress, Refusal, Session, Side,
-};
+use carnet_sync_protocol::session::{CloseReason, Event, Input, PeerVerdict, Progress, Refusal};
 use quinn::{ConnectionError, VarInt};
 use std::sync::Arc;
 use std::time::Duration;
@@ -94,7 +93,7 @@ impl Handle {
     }
 }
 
-/// Runs a session over a finished handshake, until either side ends it; says why it ended.
+/// Holds a conversation over a finished handshake, until either side ends it; says why it ended.
 pub(super) async fn run(
     id: u64,
     secured: Secured,
@@ -123,7 +122,7 @@ struct SteadyTime {
 }
 
 struct Driver {
-    session: Session,
+    conversation: Conversation,
     peer: TransportKey,
     connection: quinn::Connection,
     environment: Environment,
@@ -135,7 +134,6 @@ struct Driver {
     advances: broadcast::Receiver<LogHeads>,
     desk: Desk,
     answers: mpsc::UnboundedReceiver<Answer>,
-    storing: Storing,
     lanes: Lanes,
     accepted: bool,
     heard: bool,
@@ -161,31 +159,17 @@ impl Driver {
         let Secured { connection, peer, exporter, dialed, .. } = secured;
         // Before the frontier is read, so that nothing falls between the two.
         let advances = replica.advances();
-        let asked = replica.clone();
-        let (credentials, frontier, last_receipt) = tokio::task::spawn_blocking(move || {
-            let receipt = if dialed { asked.last_receipt(&peer)? } else { None };
-            Ok((asked.credentials()?, asked.frontier()?, receipt))
-        })
-        .await
-        .unwrap_or_else(|_| Err(ReplicaError("the ledger's thread panicked".into())))?;
-        let receipt = last_receipt.as_ref().map(|receipt| receipt.id());
-        let mut session = Session::new(Config {
-            practice: credentials.practice,
-            side: if dialed { Side::Dialer } else { Side::Listener },
-            certificate: credentials.certificate,
-            transport_key,
-            peer: dialed.then_some(peer),
-            codecs: credentials.codecs,
-            channels: Channel::ALL.to_vec(),
-            frontier,
-            last_receipt,
-        });
+        let (asked, ends) = (replica.clone(), Ends { peer, dialed, exporter });
+        let opening = tokio::task::spawn_blocking(move || Opening::read(&*asked, &ends))
+            .await
+            .unwrap_or_else(|_| Err(ReplicaError("the ledger's thread panicked".into())))?;
+        let receipt = opening.receipt();
         let (view, viewed) = watch::channel(View { receipt, ..View::default() });
         let (order, orders) = mpsc::channel(16);
         let (desk, answers) = Desk::open(replica);
         let now = environment.monotonic_ms();
         let time = SteadyTime { unix_ms: environment.unix_ms(), monotonic_ms: now };
-        session.handle(time.unix_ms, Input::Connected { exporter, peer });
+        let conversation = Conversation::begin(opening, &ends, transport_key, time.unix_ms);
         let handle = Handle {
             id,
             dialed,
@@ -195,7 +179,7 @@ impl Driver {
             orders: order,
         };
         Ok(Self {
-            session,
+            conversation,
             peer,
             lanes: Lanes::new(connection.clone(), dialed),
             connection,
@@ -208,7 +192,6 @@ impl Driver {
             advances,
             desk,
             answers,
-            storing: Storing::default(),
             accepted: false,
             heard: false,
             deadline_ms: None,
@@ -267,7 +250,7 @@ impl Driver {
     }
 
     fn input(&mut self, input: Input) {
-        self.session.handle(self.now_ms(), input);
+        self.conversation.input(self.now_ms(), input);
     }
 
     fn received(&mut self, Frame { lane, bytes }: Frame) {
@@ -289,11 +272,7 @@ impl Driver {
             self.accepted = true;
             Secured::welcome(&self.connection);
         }
-        let stored = if let Input::Stored { request, .. } = &input { Some(*request) } else { None };
-        self.input(input);
-        if let Some(heads) = stored.and_then(|request| self.storing.end(request)) {
-            self.input(Input::Advanced(heads));
-        }
+        self.conversation.answered(self.now_ms(), input);
         Ok(())
     }
 
@@ -311,10 +290,7 @@ impl Driver {
 
     /// Tells the session that this node holds more.
     fn grown(&mut self, heads: LogHeads) {
-        let heads = self.storing.put_off(heads);
-        if !heads.is_empty() {
-            self.input(Input::Advanced(heads));
-        }
+        self.conversation.grown(self.now_ms(), heads);
     }
 
     fn ordered(&mut self, order: Option<Order>) {
@@ -341,46 +317,23 @@ impl Driver {
     /// Does what the session wants done; tells the end, if this is it.
     fn drain(&mut self) -> Option<SyncError> {
         loop {
-            match self.session.poll() {
-                Output::Wait(deadline) => {
+            match self.conversation.step() {
+                Step::Wait(deadline) => {
                     self.deadline_ms = deadline;
                     break;
                 }
-                Output::Send { lane, frame } => {
+                Step::Send { lane, frame } => {
                     if let Err(error) = self.lanes.send(Frame { lane, bytes: frame }) {
                         return Some(error);
                     }
                 }
-                Output::Event(event) => self.happened(event),
-                Output::Close(reason) => return Some(self.ended(&reason)),
-                other => self.ask(other),
+                Step::Event(event) => self.happened(event),
+                Step::Close(reason) => return Some(self.ended(&reason)),
+                Step::Ask(task) => self.desk.put(task),
             }
         }
         self.show();
         None
-    }
-
-    /// Passes a question of the session to the replica.
-    fn ask(&mut self, output: Output) {
-        let peer = || self.session.peer().map(|certificate| certificate.node());
-        let task = match output {
-            Output::Identify(certificate) => Task::Identify(Box::new(certificate)),
-            Output::Load { request, log, after, until, bytes_max } => {
-                Task::Load { request, log, after, until, bytes_max }
-            }
-            Output::FindKnown { request, heads } => Task::FindKnown { request, heads },
-            Output::FindWaypoints { request, log } => Task::FindWaypoints { request, log },
-            Output::Store { request, runs } => {
-                self.storing.begin(request, &runs);
-                Task::Store { request, runs }
-            }
-            Output::KeepReceipt(receipt) => match peer() {
-                Some(peer) => Task::KeepReceipt { peer, receipt },
-                None => return,
-            },
-            Output::Event(_) | Output::Send { .. } | Output::Close(_) | Output::Wait(_) => return,
-        };
-        self.desk.put(task);
     }
 
     fn happened(&mut self, event: Event) {
@@ -390,26 +343,21 @@ impl Driver {
                 self.view.send_modify(|view| view.peer = Some(known));
                 self.registry.changed();
             }
-            Event::PeerFrontier(frontier) => {
-                if let Some(peer) = self.session.peer().map(|certificate| certificate.node()) {
-                    self.desk.put(Task::NotePeer { peer, frontier });
-                }
-            }
             Event::Receipt(id) => {
-                self.receipted = Some(moved(&self.session.progress()));
+                self.receipted = Some(moved(&self.conversation.progress()));
                 self.view.send_modify(|view| view.receipt = Some(id));
             }
             Event::Refused { log, reason, by_us } => {
                 tracing::warn!(peer = %self.peer, channel = log.channel.name(),
                     author = %log.author.node, ?reason, by_us, "entries were not taken in");
             }
-            Event::Progress(_) | Event::InSync => {}
+            Event::PeerFrontier(_) | Event::Progress(_) | Event::InSync => {}
         }
     }
 
     /// Brings what others see up to date.
     fn show(&mut self) {
-        let (progress, in_sync) = (self.session.progress(), self.session.in_sync());
+        let (progress, in_sync) = (self.conversation.progress(), self.conversation.in_sync());
         match (in_sync, self.level_since_ms) {
             (true, None) => self.level_since_ms = Some(self.now_ms()),
             (false, Some(_)) => self.level_since_ms = None,
@@ -436,7 +384,7 @@ impl Driver {
         let level_since = self.level_since_ms?;
         let rtt_ms = self.connection.rtt().as_millis() as u64;
         let rest = level_since.max(self.quiet_since_ms) + QUIET_MIN_MS.max(rtt_ms * 2);
-        if self.receipted == Some(moved(&self.session.progress())) {
+        if self.receipted == Some(moved(&self.conversation.progress())) {
             Some(rest)
         } else {
             Some(rest.max(level_since + RECEIPT_MAX_MS + rtt_ms * 4))

@@ -1,0 +1,170 @@
+//! What one end of a link does with its session, whatever carries the frames and answers the
+//! questions: a network and a thread in the product, a queue in a simulation.
+//!
+//! It adds to [`Session`] what every owner of one must do alike: begin it from the replica, turn
+//! its questions into tasks, and keep news of a log back while runs of that log are being stored.
+//! No IO, no waiting.
+
+use super::desk::{Storing, Task};
+use super::replica::{Credentials, Replica, ReplicaError};
+use carnet_sync_protocol::SigningKey;
+use carnet_sync_protocol::certificate::VerifiedCertificate;
+use carnet_sync_protocol::frontier::Frontier;
+use carnet_sync_protocol::id::{Channel, ReceiptId, TransportKey};
+use carnet_sync_protocol::message::LogHeads;
+use carnet_sync_protocol::receipt::StoredReceipt;
+use carnet_sync_protocol::session::{
+    CloseReason, Config, Event, Input, Lane, Output, Progress, Session, Side,
+};
+
+/// The two ends of a connection that stands.
+#[derive(Clone, Copy, Debug)]
+pub struct Ends {
+    /// The key that the other end proved.
+    pub peer: TransportKey,
+    /// Whether this end dialed.
+    pub dialed: bool,
+    /// The TLS exporter's bytes.
+    pub exporter: [u8; 32],
+}
+
+/// What a conversation must know of the replica before it begins.
+#[derive(Debug)]
+pub struct Opening {
+    credentials: Credentials,
+    frontier: Frontier,
+    last_receipt: Option<StoredReceipt>,
+}
+
+impl Opening {
+    /// Asks the replica. Whoever listens to its advances must have begun to before.
+    pub fn read(replica: &dyn Replica, ends: &Ends) -> Result<Self, ReplicaError> {
+        // A listener is given the receipt with its verdict, once it knows who calls.
+        let last_receipt = if ends.dialed { replica.last_receipt(&ends.peer)? } else { None };
+        let (credentials, frontier) = (replica.credentials()?, replica.frontier()?);
+        Ok(Self { credentials, frontier, last_receipt })
+    }
+
+    /// The last receipt with the peer that was dialed.
+    pub fn receipt(&self) -> Option<ReceiptId> {
+        self.last_receipt.as_ref().map(StoredReceipt::id)
+    }
+}
+
+/// What is to be done next.
+#[derive(Debug)]
+pub enum Step {
+    /// Send a frame.
+    Send {
+        /// On this lane.
+        lane: Lane,
+        /// The frame without its length.
+        frame: Vec<u8>,
+    },
+    /// Have the replica do this; its answer goes to [`Conversation::answered`].
+    Ask(Task),
+    /// Something that others may like to know.
+    Event(Event),
+    /// Let the last frames leave, and close the connection. Nothing follows.
+    Close(CloseReason),
+    /// Nothing until an input comes; [`Input::Tick`] at this time, if there is one.
+    Wait(Option<u64>),
+}
+
+/// One end of one link.
+pub struct Conversation {
+    session: Session,
+    storing: Storing,
+}
+
+impl Conversation {
+    /// Begins over a connection that stands.
+    pub fn begin(opening: Opening, ends: &Ends, transport_key: SigningKey, now_ms: u64) -> Self {
+        let Opening { credentials, frontier, last_receipt } = opening;
+        let mut session = Session::new(Config {
+            practice: credentials.practice,
+            side: if ends.dialed { Side::Dialer } else { Side::Listener },
+            certificate: credentials.certificate,
+            transport_key,
+            peer: ends.dialed.then_some(ends.peer),
+            codecs: credentials.codecs,
+            channels: Channel::ALL.to_vec(),
+            frontier,
+            last_receipt,
+        });
+        session.handle(now_ms, Input::Connected { exporter: ends.exporter, peer: ends.peer });
+        Self { session, storing: Storing::default() }
+    }
+
+    /// Takes an input that is no answer and no news; then [`Self::step`] until it waits.
+    pub fn input(&mut self, now_ms: u64, input: Input) {
+        self.session.handle(now_ms, input);
+    }
+
+    /// Takes an answer to an [`Step::Ask`].
+    pub fn answered(&mut self, now_ms: u64, answer: Input) {
+        let stored =
+            if let Input::Stored { request, .. } = &answer { Some(*request) } else { None };
+        self.input(now_ms, answer);
+        if let Some(heads) = stored.and_then(|request| self.storing.end(request)) {
+            self.input(now_ms, Input::Advanced(heads));
+        }
+    }
+
+    /// Takes the news that this node durably holds more.
+    pub fn grown(&mut self, now_ms: u64, heads: LogHeads) {
+        let heads = self.storing.put_off(heads);
+        if !heads.is_empty() {
+            self.input(now_ms, Input::Advanced(heads));
+        }
+    }
+
+    /// The next thing to do.
+    pub fn step(&mut self) -> Step {
+        loop {
+            return match self.session.poll() {
+                Output::Wait(deadline) => Step::Wait(deadline),
+                Output::Send { lane, frame } => Step::Send { lane, frame },
+                Output::Close(reason) => Step::Close(reason),
+                Output::Event(Event::PeerFrontier(frontier)) => match self.peer() {
+                    Some(peer) => Step::Ask(Task::NotePeer { peer: peer.node(), frontier }),
+                    None => continue,
+                },
+                Output::Event(event) => Step::Event(event),
+                Output::Identify(certificate) => Step::Ask(Task::Identify(Box::new(certificate))),
+                Output::Load { request, log, after, until, bytes_max } => {
+                    Step::Ask(Task::Load { request, log, after, until, bytes_max })
+                }
+                Output::FindKnown { request, heads } => {
+                    Step::Ask(Task::FindKnown { request, heads })
+                }
+                Output::FindWaypoints { request, log } => {
+                    Step::Ask(Task::FindWaypoints { request, log })
+                }
+                Output::Store { request, runs } => {
+                    self.storing.begin(request, &runs);
+                    Step::Ask(Task::Store { request, runs })
+                }
+                Output::KeepReceipt(receipt) => match self.peer() {
+                    Some(peer) => Step::Ask(Task::KeepReceipt { peer: peer.node(), receipt }),
+                    None => continue,
+                },
+            };
+        }
+    }
+
+    /// The other side, once it is let in.
+    pub fn peer(&self) -> Option<&VerifiedCertificate> {
+        self.session.peer()
+    }
+
+    /// How far it has come.
+    pub fn progress(&self) -> Progress {
+        self.session.progress()
+    }
+
+    /// Whether both sides hold the same, except logs that one refuses.
+    pub fn in_sync(&self) -> bool {
+        self.session.in_sync()
+    }
+}
