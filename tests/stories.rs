@@ -6,6 +6,8 @@ mod locked_node;
 mod lost_laptop;
 #[path = "stories/moves.rs"]
 mod moves;
+#[path = "stories/out_of_order.rs"]
+mod out_of_order;
 #[path = "stories/real_charts.rs"]
 mod real_charts;
 #[path = "stories/revoked_node.rs"]

@@ -16,7 +16,7 @@
 //! | [`restore`] | a practice from ciphertext and the recovery code |
 //! | [`author`] | this node's own entries: sealed, chained, signed |
 //! | [`receive`], [`offer`] | what peers send, and what they may have |
-//! | [`documents`], [`project`] | entries to documents to index |
+//! | [`documents`], `intake`, [`project`] | entries to documents to index |
 //! | [`read`], [`search`], [`mod@write`], [`import`] | what people do with charts |
 //! | [`verify`], [`status`] | is everything as it should be |
 //! | [`handle`] | the thread that owns it all, and group commit |
@@ -26,6 +26,7 @@ pub mod documents;
 pub mod error;
 pub mod handle;
 pub mod import;
+mod intake;
 pub mod joining;
 pub mod membership;
 pub mod offer;

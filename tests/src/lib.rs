@@ -11,6 +11,7 @@ use carnet_node::records::membership::{Invite, PracticeSecret};
 use carnet_node::records::{Founded, Init, Records};
 use carnet_node::vault::{RecoveryCode, UnlockMethod, UnlockSecret};
 use carnet_sync_protocol::certificate::{Capabilities, Role};
+use carnet_sync_protocol::id::{LogId, NodeId};
 use carnet_sync_protocol::message::{JoinAnswer, RefuseReason};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -99,6 +100,11 @@ fn join_on(inviter: &mut Node, terms: Invite) -> Node {
 }
 
 impl Node {
+    /// Who it is.
+    pub fn id(&self) -> NodeId {
+        self.records.author().node
+    }
+
     /// The node's own directory.
     pub fn home(&self) -> PathBuf {
         self.dir.path().join("node")
@@ -184,8 +190,18 @@ pub fn sync(a: &mut Node, b: &mut Node) -> (u64, u64) {
 
 /// Carries what `from` holds and `to` lacks, log by log, the most urgent channel first.
 pub fn carry(from: &mut Records, to: &mut Records) -> u64 {
+    carry_logs(from, to, |_| true)
+}
+
+/// Carries only what one node wrote.
+pub fn carry_of(author: NodeId, from: &mut Node, to: &mut Node) -> u64 {
+    carry_logs(&mut from.records, &mut to.records, |log| log.author.node == author)
+}
+
+fn carry_logs(from: &mut Records, to: &mut Records, wanted: impl Fn(&LogId) -> bool) -> u64 {
     let mut new = 0;
-    for (log, heads) in from.frontier().0.clone() {
+    let logs = from.frontier().0.clone();
+    for (log, heads) in logs.into_iter().filter(|(log, _)| wanted(log)) {
         for head in heads {
             let mut after = to.frontier().heads(&log).to_vec();
             after.retain(|point| from.known(&[(log, *point)]).is_ok_and(|known| !known.is_empty()));

@@ -4,7 +4,7 @@
 use carnet_node::access::Action;
 use carnet_node::records::RecordsError;
 use carnet_sync_protocol::certificate::RevocationKind;
-use carnet_tests::{found, join, permit, sync};
+use carnet_tests::{Node, carry, carry_of, found, join, permit, sync};
 use serde_json::json;
 
 fn patient(id: &str) -> serde_json::Value {
@@ -56,4 +56,80 @@ fn what_came_after_the_cut_is_withheld_everywhere_whoever_heard_first() {
     assert_eq!(c.show(&after)["birthDate"], "1987-03-02");
     assert_eq!(a.show(&after)["birthDate"], "1987-03-02");
     assert_eq!(a.digest(), c.digest());
+}
+
+/// A practice of three in which `a` has cut off `stolen`, and `c` has not heard of it.
+fn with_a_stolen_node() -> (Node, Node, Node) {
+    let (mut a, _) = found("Ziguinchor");
+    let mut stolen = join(&mut a, "Sédhiou");
+    let mut c = join(&mut a, "Kolda");
+    sync(&mut a, &mut stolen);
+    sync(&mut a, &mut c);
+    suspend(&mut a, &stolen);
+    (a, stolen, c)
+}
+
+fn suspend(a: &mut Node, stolen: &Node) {
+    let node = stolen.records.author().node;
+    let administer = permit(Action::Administer);
+    a.records.set_standing(&administer, &node, RevocationKind::Suspend, None).unwrap();
+    a.records.commit().unwrap();
+}
+
+#[test]
+fn a_long_chain_behind_a_cut_is_let_in_whole_where_somebody_builds_on_it() {
+    let (mut a, mut stolen, mut c) = with_a_stolen_node();
+    let key = stolen.put(patient("p"));
+    for day in 0..2000 {
+        let elements = [("multipleBirthInteger".to_owned(), Some(json!(day)))];
+        stolen.records.set_element(&permit(Action::Write), &key, &elements).unwrap();
+    }
+    stolen.records.commit().unwrap();
+    sync(&mut stolen, &mut c);
+    c.set(&key, "birthDate", json!("1988-03-02"));
+
+    carry(&mut stolen.records, &mut a.records);
+    assert_eq!(a.records.verify(&permit(Action::Administer), |_, _| {}).unwrap().withheld, 2001);
+    carry(&mut c.records, &mut a.records);
+    carry(&mut a.records, &mut c.records);
+    for node in [&mut a, &mut c] {
+        assert_eq!(node.show(&key)["multipleBirthInteger"], 1999);
+        assert_eq!(node.show(&key)["birthDate"], "1988-03-02");
+        assert_eq!(node.records.status().unwrap().quarantined, Some(0));
+        assert_eq!(node.records.status().unwrap().waiting, Some(0));
+    }
+    assert_eq!(a.digest(), c.digest());
+}
+
+#[test]
+fn what_is_let_in_does_not_depend_on_what_came_first() {
+    let (mut a, mut stolen, mut c) = with_a_stolen_node();
+    let mut d = join(&mut a, "Bignona");
+    sync(&mut a, &mut d);
+    let key = stolen.put(patient("p"));
+    stolen.set(&key, "gender", json!("female"));
+    let unused = stolen.put(patient("q"));
+    sync(&mut stolen, &mut c);
+    c.set(&key, "birthDate", json!("1988-03-02"));
+    // One gets what was cut off first, the other what builds on it.
+    let (theirs, ours) = (stolen.id(), c.id());
+    assert!(carry_of(theirs, &mut stolen, &mut a) > 0);
+    assert!(carry_of(ours, &mut c, &mut a) > 0);
+    assert!(carry_of(ours, &mut c, &mut d) > 0);
+    assert_eq!(d.records.status().unwrap().waiting, Some(0), "nothing was asked for yet");
+    d.records.catch_up().unwrap();
+    assert_eq!(d.records.status().unwrap().waiting, Some(1));
+    d = d.reopened(|_| {});
+    assert!(carry_of(theirs, &mut stolen, &mut d) > 0);
+    sync(&mut a, &mut d);
+    sync(&mut a, &mut c);
+    for node in [&mut a, &mut c, &mut d] {
+        assert_eq!(node.show(&key)["gender"], "female");
+        assert_eq!(node.show(&key)["birthDate"], "1988-03-02");
+        assert!(node.records.read(&permit(Action::Read), &unused).is_err());
+        assert_eq!(node.records.status().unwrap().quarantined, Some(1));
+        assert_eq!(node.records.status().unwrap().waiting, Some(0));
+    }
+    assert_eq!(a.digest(), c.digest());
+    assert_eq!(a.digest(), d.digest());
 }

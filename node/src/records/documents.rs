@@ -5,9 +5,8 @@
 //! a document need not be saved at each change, and losing what is in memory loses nothing.
 
 use super::{Records, RecordsError};
-use crate::chart::{ChangeHash, ChartError, Document, ResourceKey, inspect};
-use crate::store::index::{Cause, DocumentRow, Pending, Quarantined};
-use crate::store::ledger::Held;
+use crate::chart::{Document, ResourceKey};
+use crate::store::index::DocumentRow;
 use crate::vault;
 use carnet_sync_protocol::id::{Author, DocumentId};
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,9 +20,6 @@ const UNSAVED_CHANGES_MAX: u32 = 64;
 /// A saved document's size: 2,000 resources of 64 KiB.
 const DOCUMENT_BYTES_MAX: usize = 128 << 20;
 
-/// Why an entry is set aside that was written after its node was cut off.
-pub(super) const WITHHELD: &str = "written after its node was cut off; withheld";
-
 /// A document in memory.
 pub(super) struct Resident {
     pub document: Document,
@@ -33,7 +29,28 @@ pub(super) struct Resident {
     pub unsaved: u32,
     /// Resources that changed and that the index does not show yet.
     pub touched: BTreeSet<ResourceKey>,
+    /// Entries that are in it since it was last saved. Whether one of them waited before is
+    /// forgotten only with the save: until then, loading must find it waiting and take it in again.
+    taken_in: Vec<u64>,
     used: u64,
+}
+
+impl Resident {
+    fn new(document: Document, applied: u64) -> Self {
+        let (touched, taken_in) = (BTreeSet::new(), Vec::new());
+        Self { document, applied, unsaved: 0, touched, taken_in, used: 0 }
+    }
+
+    /// Notes that an entry is in the document; `known` if its change was there already.
+    pub fn note(&mut self, arrival: u64, known: bool) {
+        self.taken_in.push(arrival);
+        if arrival < self.applied {
+            // It waited. Saved soon, so that it is no longer listed as waiting.
+            self.unsaved = UNSAVED_CHANGES_MAX;
+        } else if !known {
+            self.unsaved += 1;
+        }
+    }
 }
 
 /// The documents in memory.
@@ -49,6 +66,11 @@ impl Documents {
     /// Drops every document in memory: what is durable is loaded again when asked for.
     pub(super) fn forget_unsaved(&mut self) {
         self.residents.clear();
+    }
+
+    /// Drops one document from memory.
+    pub(super) fn forget(&mut self, id: &DocumentId) {
+        self.residents.remove(id);
     }
 
     fn take(&mut self, id: &DocumentId) -> Option<Resident> {
@@ -130,7 +152,12 @@ impl Records {
             bytes: vault::pack(&resident.document.save()),
             applied: resident.applied,
         };
-        self.charts_mut()?.index.put_document(id, &row)?;
+        let index = &mut self.charts_mut()?.index;
+        index.put_document(id, &row)?;
+        for arrival in std::mem::take(&mut resident.taken_in) {
+            index.remove_pending(arrival)?;
+            index.remove_quarantined(arrival)?;
+        }
         resident.unsaved = 0;
         Ok(())
     }
@@ -142,8 +169,7 @@ impl Records {
             Some((Document::load(&bytes, actor).ok()?, row.applied))
         });
         let (document, applied) = saved.unwrap_or_else(|| (Document::new(actor), 0));
-        let mut resident =
-            Resident { document, applied, unsaved: 0, touched: BTreeSet::new(), used: 0 };
+        let mut resident = Resident::new(document, applied);
         loop {
             let page = self.ledger.of_document(id, resident.applied, super::open::PAGE)?;
             if page.is_empty() {
@@ -151,217 +177,6 @@ impl Records {
             }
             for held in &page {
                 self.take_in(id, &mut resident, held)?;
-            }
-        }
-    }
-
-    /// The document as the ledger alone tells it, for `verify`; nothing of the index is used.
-    pub(super) fn replay_document(&self, id: &DocumentId) -> Result<Document, RecordsError> {
-        let mut document = Document::new([0; 16]);
-        let mut waiting: Vec<Held> = Vec::new();
-        let mut after = 0;
-        loop {
-            let page = self.ledger.of_document(id, after, super::open::PAGE)?;
-            let Some(last) = page.last() else { return Ok(document) };
-            after = last.arrival;
-            waiting.extend(page);
-            let mut progress = true;
-            while progress {
-                let before = waiting.len();
-                let mut still = Vec::new();
-                for held in waiting {
-                    if self.is_cut(&held) || self.apply_to(&mut document, &held).is_err() {
-                        still.push(held);
-                    }
-                }
-                waiting = still;
-                progress = waiting.len() < before && !waiting.is_empty();
-            }
-            self.apply_depended_on(&mut document, &mut waiting);
-        }
-    }
-
-    fn apply_to(&self, document: &mut Document, held: &Held) -> Result<(), RecordsError> {
-        let header = &held.entry.header;
-        let key = self.charts()?.keys.epoch(&header.epoch).ok_or(RecordsError::NoEpochKey)?;
-        let change = vault::open(key, header, &held.entry.payload)?;
-        document.apply(&change, actor_prefix(&header.log.author))?;
-        Ok(())
-    }
-
-    /// Lets in what was written after a cut where accepted entries stand on it.
-    fn apply_depended_on(&self, document: &mut Document, waiting: &mut Vec<Held>) {
-        loop {
-            let mut wanted: BTreeSet<ChangeHash> = BTreeSet::new();
-            for held in waiting.iter().filter(|held| !self.is_cut(held)) {
-                if let Err(RecordsError::Chart(ChartError::MissingDependencies(missing))) =
-                    self.apply_to(document, held)
-                {
-                    wanted.extend(missing);
-                }
-            }
-            let before = waiting.len();
-            let mut still = Vec::new();
-            for held in std::mem::take(waiting) {
-                let needed = !self.is_cut(&held)
-                    || self.change_hash(&held).is_some_and(|hash| wanted.contains(&hash));
-                if !needed || self.apply_to(document, &held).is_err() {
-                    // One that depends on another cut entry makes that one wanted in turn.
-                    still.push(held);
-                }
-            }
-            *waiting = still;
-            if waiting.len() == before {
-                return;
-            }
-        }
-    }
-
-    fn change_hash(&self, held: &Held) -> Option<ChangeHash> {
-        let header = &held.entry.header;
-        let key = self.charts.as_ref()?.keys.epoch(&header.epoch)?;
-        let change = vault::open(key, header, &held.entry.payload).ok()?;
-        inspect(&change).ok().map(|inspected| inspected.hash)
-    }
-
-    /// Whether the entry was written after its node was cut off.
-    pub(super) fn is_cut(&self, held: &Held) -> bool {
-        let header = &held.entry.header;
-        self.roster.cut(&header.log).is_some_and(|cut| header.sequence > cut.sequence)
-    }
-
-    /// Takes one entry into its document, or notes why it can't be.
-    pub(super) fn take_in(
-        &mut self,
-        id: &DocumentId,
-        resident: &mut Resident,
-        held: &Held,
-    ) -> Result<(), RecordsError> {
-        resident.applied = resident.applied.max(held.arrival);
-        if !vault::CODECS.contains(&held.entry.header.codec) {
-            // A later version's kind of entry: kept, passed on, not shown.
-            return Ok(());
-        }
-        if self.is_cut(held) {
-            return self.withhold(id, held);
-        }
-        if self.try_apply(id, resident, held)? {
-            self.retry_waiting(id, resident)?;
-        }
-        Ok(())
-    }
-
-    /// Applies one entry; false when it was put aside instead.
-    fn try_apply(
-        &mut self,
-        id: &DocumentId,
-        resident: &mut Resident,
-        held: &Held,
-    ) -> Result<bool, RecordsError> {
-        let header = &held.entry.header;
-        let arrival = held.arrival;
-        let charts = self.charts()?;
-        let Some(key) = charts.keys.epoch(&header.epoch) else {
-            return self.put_aside(id, arrival, Cause::Key(header.epoch));
-        };
-        let change = match vault::open(key, header, &held.entry.payload) {
-            Ok(change) => change,
-            Err(error) => return self.quarantine(id, arrival, error.to_string()),
-        };
-        match resident.document.apply(&change, actor_prefix(&header.log.author)) {
-            Ok(applied) => {
-                if !applied.known {
-                    resident.unsaved += 1;
-                }
-                resident.touched.extend(applied.touched);
-                self.begin()?;
-                let index = &mut self.charts_mut()?.index;
-                index.put_change(&applied.hash.0, arrival)?;
-                index.remove_pending(arrival)?;
-                index.remove_quarantined(arrival)?;
-                Ok(true)
-            }
-            Err(ChartError::MissingDependencies(missing)) => {
-                self.put_aside(id, arrival, Cause::Dependencies)?;
-                self.let_in_withheld(id, resident, &missing)
-            }
-            Err(error) => self.quarantine(id, arrival, error.to_string()),
-        }
-    }
-
-    /// An accepted entry stands on these changes; if they were withheld, they are let in.
-    fn let_in_withheld(
-        &mut self,
-        id: &DocumentId,
-        resident: &mut Resident,
-        missing: &[ChangeHash],
-    ) -> Result<bool, RecordsError> {
-        let mut progress = false;
-        for hash in missing {
-            let Some(arrival) = self.charts()?.index.change_arrival(&hash.0)? else { continue };
-            let Some(held) = self.ledger.at(arrival)? else { continue };
-            if self.is_cut(&held) && !resident.document.has(hash) {
-                progress |= self.try_apply(id, resident, &held)?;
-            }
-        }
-        Ok(progress)
-    }
-
-    fn withhold(&mut self, id: &DocumentId, held: &Held) -> Result<(), RecordsError> {
-        let hash = self.change_hash(held);
-        self.begin()?;
-        let index = &mut self.charts_mut()?.index;
-        if let Some(hash) = hash {
-            index.put_change(&hash.0, held.arrival)?;
-        }
-        let reason = WITHHELD.to_owned();
-        index.put_quarantined(&Quarantined {
-            arrival: held.arrival,
-            document: Some(*id),
-            reason,
-        })?;
-        Ok(())
-    }
-
-    fn put_aside(
-        &mut self,
-        id: &DocumentId,
-        arrival: u64,
-        cause: Cause,
-    ) -> Result<bool, RecordsError> {
-        self.begin()?;
-        self.charts_mut()?.index.put_pending(&Pending { arrival, document: *id, cause })?;
-        Ok(false)
-    }
-
-    fn quarantine(
-        &mut self,
-        id: &DocumentId,
-        arrival: u64,
-        reason: String,
-    ) -> Result<bool, RecordsError> {
-        self.begin()?;
-        let index = &mut self.charts_mut()?.index;
-        index.remove_pending(arrival)?;
-        index.put_quarantined(&Quarantined { arrival, document: Some(*id), reason })?;
-        Ok(false)
-    }
-
-    /// After a change was applied: those that waited for it.
-    pub(super) fn retry_waiting(
-        &mut self,
-        id: &DocumentId,
-        resident: &mut Resident,
-    ) -> Result<(), RecordsError> {
-        loop {
-            let mut progress = false;
-            for pending in self.charts()?.index.pending_of(id)? {
-                if let Some(held) = self.ledger.at(pending.arrival)? {
-                    progress |= self.try_apply(id, resident, &held)?;
-                }
-            }
-            if !progress {
-                return Ok(());
             }
         }
     }

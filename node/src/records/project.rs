@@ -73,13 +73,19 @@ impl Records {
         self.begin()?;
         let epochs: Vec<_> = self.roster.epochs().map(|epoch| epoch.id).collect();
         let charts = self.charts()?;
-        let mut documents = BTreeSet::new();
+        let mut documents: BTreeMap<DocumentId, Vec<u64>> = BTreeMap::new();
         for epoch in epochs.iter().filter(|epoch| charts.keys.epoch(epoch).is_some()) {
-            documents.extend(charts.index.pending_for_key(epoch)?.into_iter().map(|p| p.document));
+            for pending in charts.index.pending_for_key(epoch)? {
+                documents.entry(pending.document).or_default().push(pending.arrival);
+            }
         }
-        for document in documents {
+        for (document, arrivals) in documents {
             self.with_document(&document, |records, resident| {
-                records.retry_waiting(&document, resident)?;
+                for arrival in arrivals {
+                    if let Some(held) = records.ledger.at(arrival)? {
+                        records.take_in(&document, resident, &held)?;
+                    }
+                }
                 records.show(&document, resident)
             })?;
         }
@@ -97,7 +103,7 @@ impl Records {
             let before = self.with_document(id, |_, resident| Ok(resident.document.keys()))?;
             let charts = self.charts_mut()?;
             charts.index.remove_document(id)?;
-            charts.documents.forget_unsaved();
+            charts.documents.forget(id);
             self.with_document(id, |records, resident| {
                 resident.touched.extend(before);
                 resident.touched.extend(resident.document.keys());

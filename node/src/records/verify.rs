@@ -4,7 +4,7 @@
 //! channels hold and what every chart document shows, never the audit trail, and not the order in
 //! which things arrived.
 
-use super::documents::WITHHELD;
+use super::intake::WITHHELD;
 use super::read::{body_of, require};
 use super::{Records, RecordsError};
 use crate::access::{Action, Permit};
@@ -187,12 +187,19 @@ impl Records {
         for problem in charts.index.integrity_check()? {
             report.add(format!("index.db: {problem}"));
         }
-        for set_aside in charts.index.quarantined(0, PROBLEMS_MAX)? {
-            if set_aside.reason == WITHHELD {
-                report.withheld += 1;
-                continue;
+        let mut after = 0;
+        loop {
+            let page = charts.index.quarantined(after, super::open::PAGE)?;
+            let Some(last) = page.last() else { break };
+            after = last.arrival;
+            for set_aside in page {
+                if set_aside.reason == WITHHELD {
+                    report.withheld += 1;
+                    continue;
+                }
+                let (arrival, reason) = (set_aside.arrival, set_aside.reason);
+                report.add(format!("entry {arrival} is set aside: {reason}"));
             }
-            report.add(format!("entry {} is set aside: {}", set_aside.arrival, set_aside.reason));
         }
         report.conflicts = charts.index.conflict_count()?;
         report.state_digest = digest.finalize().to_hex().to_string();

@@ -23,7 +23,7 @@ use std::path::{Path, PathBuf};
 type Result<T> = std::result::Result<T, StoreError>;
 
 /// Another number makes every node rebuild its index.
-const SCHEMA: u32 = 1;
+const SCHEMA: u32 = 2;
 
 /// Tables are without rowid where a row is found by its key and small.
 const TABLES: &str = "
@@ -39,10 +39,15 @@ CREATE TABLE home (kind TEXT NOT NULL, id TEXT NOT NULL, document BLOB NOT NULL,
     PRIMARY KEY (kind, id, document)) WITHOUT ROWID;
 CREATE TABLE document (id BLOB PRIMARY KEY, bytes BLOB NOT NULL, applied INTEGER NOT NULL);
 CREATE TABLE change (hash BLOB PRIMARY KEY, arrival INTEGER NOT NULL) WITHOUT ROWID;
-CREATE TABLE pending (arrival INTEGER PRIMARY KEY, document BLOB NOT NULL, epoch BLOB);
+CREATE TABLE pending (arrival INTEGER PRIMARY KEY, document BLOB NOT NULL, epoch BLOB,
+    change BLOB);
 CREATE INDEX pending_of_document ON pending (document);
 CREATE INDEX pending_for_key ON pending (epoch) WHERE epoch IS NOT NULL;
-CREATE TABLE quarantine (arrival INTEGER PRIMARY KEY, document BLOB, reason TEXT NOT NULL);
+CREATE INDEX pending_for_change ON pending (change) WHERE change IS NOT NULL;
+CREATE TABLE quarantine (arrival INTEGER PRIMARY KEY, document BLOB, change BLOB,
+    reason TEXT NOT NULL);
+CREATE INDEX quarantine_of_document ON quarantine (document);
+CREATE INDEX quarantine_by_change ON quarantine (change) WHERE change IS NOT NULL;
 CREATE TABLE conflict (
     row INTEGER PRIMARY KEY, document BLOB NOT NULL, kind TEXT NOT NULL, id TEXT NOT NULL,
     patient TEXT, element TEXT NOT NULL, conflict TEXT NOT NULL, seen TEXT NOT NULL,

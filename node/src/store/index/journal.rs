@@ -17,8 +17,8 @@ pub struct DocumentRow {
 /// Why an entry could not be applied yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cause {
-    /// Changes that it depends on have not arrived.
-    Dependencies,
+    /// A change that it builds on is not in the document: the first that is lacking.
+    Change([u8; 32]),
     /// The key of its epoch is not here.
     Key(EpochId),
 }
@@ -41,6 +41,8 @@ pub struct Quarantined {
     pub arrival: u64,
     /// Its document.
     pub document: Option<DocumentId>,
+    /// Its change, if it may be let in when another entry builds on it.
+    pub change: Option<[u8; 32]>,
     /// Why, in words without patients' data.
     pub reason: String,
 }
@@ -121,26 +123,33 @@ impl Index {
 
     /// Notes that an entry waits.
     pub fn put_pending(&mut self, pending: &Pending) -> Result<()> {
-        let epoch = match &pending.cause {
-            Cause::Dependencies => None,
-            Cause::Key(epoch) => Some(epoch.0),
+        let (epoch, change) = match &pending.cause {
+            Cause::Change(change) => (None, Some(change)),
+            Cause::Key(epoch) => (Some(epoch.0), None),
         };
-        let sql = "INSERT OR REPLACE INTO pending VALUES (?1, ?2, ?3)";
-        self.database.write(sql, (pending.arrival as i64, &pending.document.0, epoch))?;
+        let sql = "INSERT OR REPLACE INTO pending VALUES (?1, ?2, ?3, ?4)";
+        let row = (pending.arrival as i64, &pending.document.0, epoch, change);
+        self.database.write(sql, row)?;
         Ok(())
     }
 
-    /// What of a document waits, in order of arrival.
-    pub fn pending_of(&self, document: &DocumentId) -> Result<Vec<Pending>> {
-        let sql = "SELECT arrival, document, epoch FROM pending WHERE document = ?1
+    /// The entries of a document that wait for this change, in order of arrival.
+    pub fn waiting_for(&self, document: &DocumentId, change: &[u8; 32]) -> Result<Vec<u64>> {
+        let sql = "SELECT arrival FROM pending WHERE change = ?1 AND document = ?2
                    ORDER BY arrival";
-        self.database.all(sql, [&document.0], read_pending)
+        self.database.all(sql, (change, &document.0), |row| Ok(row.get::<_, i64>(0)? as u64))
     }
 
     /// What waits for the key of an epoch.
     pub fn pending_for_key(&self, epoch: &EpochId) -> Result<Vec<Pending>> {
-        let sql = "SELECT arrival, document, epoch FROM pending WHERE epoch = ?1 ORDER BY arrival";
-        self.database.all(sql, [&epoch.0], read_pending)
+        let sql = "SELECT arrival, document FROM pending WHERE epoch = ?1 ORDER BY arrival";
+        self.database.all(sql, [&epoch.0], |row| {
+            Ok(Pending {
+                arrival: row.get::<_, i64>(0)? as u64,
+                document: DocumentId(row.get(1)?),
+                cause: Cause::Key(*epoch),
+            })
+        })
     }
 
     /// An entry waits no longer; false if it did not.
@@ -160,9 +169,17 @@ impl Index {
     /// Sets an entry aside.
     pub fn put_quarantined(&mut self, quarantined: &Quarantined) -> Result<()> {
         let document = quarantined.document.map(|document| document.0);
-        let sql = "INSERT OR REPLACE INTO quarantine VALUES (?1, ?2, ?3)";
-        self.database.write(sql, (quarantined.arrival as i64, document, &quarantined.reason))?;
+        let sql = "INSERT OR REPLACE INTO quarantine VALUES (?1, ?2, ?3, ?4)";
+        let Quarantined { arrival, change, reason, .. } = quarantined;
+        self.database.write(sql, (*arrival as i64, document, change, reason))?;
         Ok(())
+    }
+
+    /// The entries with this change that were set aside until another builds on it.
+    pub fn withheld(&self, document: &DocumentId, change: &[u8; 32]) -> Result<Vec<u64>> {
+        let sql = "SELECT arrival FROM quarantine WHERE change = ?1 AND document = ?2
+                   ORDER BY arrival";
+        self.database.all(sql, (change, &document.0), |row| Ok(row.get::<_, i64>(0)? as u64))
     }
 
     /// An entry is no longer set aside; false if it was not.
@@ -173,13 +190,14 @@ impl Index {
 
     /// What was set aside, after this arrival.
     pub fn quarantined(&self, after: u64, limit: usize) -> Result<Vec<Quarantined>> {
-        let sql = "SELECT arrival, document, reason FROM quarantine WHERE arrival > ?1
+        let sql = "SELECT arrival, document, change, reason FROM quarantine WHERE arrival > ?1
                    ORDER BY arrival LIMIT ?2";
         self.database.all(sql, (after as i64, limit as i64), |row| {
             Ok(Quarantined {
                 arrival: row.get::<_, i64>(0)? as u64,
                 document: row.get::<_, Option<[u8; 16]>>(1)?.map(DocumentId),
-                reason: row.get(2)?,
+                change: row.get(2)?,
+                reason: row.get(3)?,
             })
         })
     }
@@ -223,15 +241,6 @@ impl Index {
     }
 }
 
-fn read_pending(row: &Row<'_>) -> rusqlite::Result<Pending> {
-    let epoch: Option<[u8; 16]> = row.get(2)?;
-    Ok(Pending {
-        arrival: row.get::<_, i64>(0)? as u64,
-        document: DocumentId(row.get(1)?),
-        cause: epoch.map_or(Cause::Dependencies, |epoch| Cause::Key(EpochId(epoch))),
-    })
-}
-
 fn read_conflict(row: &Row<'_>) -> rusqlite::Result<ConflictRow> {
     Ok(ConflictRow {
         row: row.get(0)?,
@@ -252,14 +261,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_waits_is_found_by_document_and_by_key() {
+    fn what_waits_is_found_by_what_it_waits_for() {
         let (_dir, mut index) = index();
         let (document, epoch) = (DocumentId([1; 16]), EpochId([2; 16]));
         let key = Pending { arrival: 4, document, cause: Cause::Key(epoch) };
-        let other = Pending { arrival: 3, document, cause: Cause::Dependencies };
+        let other = Pending { arrival: 3, document, cause: Cause::Change([7; 32]) };
         index.put_pending(&key).unwrap();
         index.put_pending(&other).unwrap();
-        assert_eq!(index.pending_of(&document).unwrap(), [other, key.clone()]);
+        assert_eq!(index.waiting_for(&document, &[7; 32]).unwrap(), [3]);
+        assert_eq!(index.waiting_for(&DocumentId([9; 16]), &[7; 32]).unwrap(), [0; 0]);
         assert_eq!(index.pending_for_key(&epoch).unwrap(), [key]);
         assert_eq!(index.pending_count().unwrap(), (1, 1));
         assert!(index.remove_pending(3).unwrap());

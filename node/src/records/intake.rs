@@ -1,0 +1,197 @@
+//! Entries into documents: applied when everything that they build on is there, kept waiting until
+//! then.
+//!
+//! What was written after its node was cut off is *withheld*. An entry that waits names the first
+//! change that it lacks; when that change is withheld, it is let in, and may wait in turn. So what
+//! a document shows is a function of which entries are held, whatever came first. The same rule
+//! stands here twice: with what waits in the index, as entries come ([`Records::take_in`]), and in
+//! memory, from the ledger alone, for `verify` ([`Records::replay_document`]).
+//!
+//! A peer may make chains as long as it likes, so nothing here recurses, and an entry is tried
+//! again only when the change came that it named.
+
+use super::documents::{Resident, actor_prefix};
+use super::{Records, RecordsError};
+use crate::chart::{ChangeHash, ChartError, Document, inspect};
+use crate::store::index::{Cause, Pending, Quarantined};
+use crate::store::ledger::Held;
+use crate::vault;
+use carnet_sync_protocol::id::{DocumentId, EpochId};
+use std::collections::BTreeMap;
+
+/// Why an entry is set aside that was written after its node was cut off.
+pub(super) const WITHHELD: &str = "written after its node was cut off; withheld";
+
+/// The arrivals of entries that can be tried now.
+type Next = Vec<u64>;
+
+/// A change, opened.
+enum Opened {
+    Change(Vec<u8>),
+    /// The key of this epoch is not here.
+    NoKey(EpochId),
+    /// It can't be what it says.
+    Unsound(String),
+    /// A later version's kind of entry: kept, passed on, not shown.
+    Foreign,
+}
+
+impl Records {
+    /// Takes one entry into its document, and whatever waited for it; or notes why it can't be.
+    pub(super) fn take_in(
+        &mut self,
+        id: &DocumentId,
+        resident: &mut Resident,
+        held: &Held,
+    ) -> Result<(), RecordsError> {
+        resident.applied = resident.applied.max(held.arrival);
+        let mut next = self.attempt(id, resident, held)?;
+        while let Some(arrival) = next.pop() {
+            if let Some(held) = self.ledger.at(arrival)? {
+                next.extend(self.attempt(id, resident, &held)?);
+            }
+        }
+        Ok(())
+    }
+
+    fn attempt(
+        &mut self,
+        id: &DocumentId,
+        resident: &mut Resident,
+        held: &Held,
+    ) -> Result<Next, RecordsError> {
+        let arrival = held.arrival;
+        let change = match self.open_change(held)? {
+            Opened::Change(change) => change,
+            Opened::NoKey(epoch) => return self.put_aside(id, arrival, Cause::Key(epoch)),
+            Opened::Unsound(reason) => return self.quarantine(id, arrival, None, reason),
+            Opened::Foreign => return Ok(Next::new()),
+        };
+        if self.is_cut(held) {
+            let hash = inspect(&change).ok().map(|inspected| inspected.hash);
+            if !self.is_built_on(id, resident, hash.as_ref())? {
+                let hash = hash.map(|hash| hash.0);
+                return self.quarantine(id, arrival, hash, WITHHELD.to_owned());
+            }
+        }
+        match resident.document.apply(&change, actor_prefix(&held.entry.header.log.author)) {
+            Ok(applied) => {
+                self.begin()?;
+                let index = &mut self.charts_mut()?.index;
+                index.put_change(&applied.hash.0, arrival)?;
+                resident.note(arrival, applied.known);
+                resident.touched.extend(applied.touched);
+                match applied.known {
+                    true => Ok(Next::new()),
+                    false => Ok(index.waiting_for(id, &applied.hash.0)?),
+                }
+            }
+            Err(ChartError::MissingDependencies(missing)) => {
+                let first = first_of(&missing)?;
+                self.put_aside(id, arrival, Cause::Change(first.0))?;
+                Ok(self.charts()?.index.withheld(id, &first.0)?)
+            }
+            Err(error) => self.quarantine(id, arrival, None, error.to_string()),
+        }
+    }
+
+    /// Whether something that is accepted builds on this change.
+    fn is_built_on(
+        &self,
+        id: &DocumentId,
+        resident: &Resident,
+        hash: Option<&ChangeHash>,
+    ) -> Result<bool, RecordsError> {
+        let Some(hash) = hash else { return Ok(false) };
+        let waits = !self.charts()?.index.waiting_for(id, &hash.0)?.is_empty();
+        Ok(waits || resident.document.has(hash))
+    }
+
+    fn put_aside(
+        &mut self,
+        id: &DocumentId,
+        arrival: u64,
+        cause: Cause,
+    ) -> Result<Next, RecordsError> {
+        self.begin()?;
+        let index = &mut self.charts_mut()?.index;
+        index.remove_quarantined(arrival)?;
+        index.put_pending(&Pending { arrival, document: *id, cause })?;
+        Ok(Next::new())
+    }
+
+    fn quarantine(
+        &mut self,
+        id: &DocumentId,
+        arrival: u64,
+        change: Option<[u8; 32]>,
+        reason: String,
+    ) -> Result<Next, RecordsError> {
+        self.begin()?;
+        let index = &mut self.charts_mut()?.index;
+        index.remove_pending(arrival)?;
+        let document = Some(*id);
+        index.put_quarantined(&Quarantined { arrival, document, change, reason })?;
+        Ok(Next::new())
+    }
+
+    /// The document as the ledger alone tells it; nothing of the index is used.
+    pub(super) fn replay_document(&self, id: &DocumentId) -> Result<Document, RecordsError> {
+        let mut document = Document::new([0; 16]);
+        let mut waiting: BTreeMap<ChangeHash, Vec<Held>> = BTreeMap::new();
+        let mut withheld: BTreeMap<ChangeHash, Vec<Held>> = BTreeMap::new();
+        let mut after = 0;
+        loop {
+            let mut next = self.ledger.of_document(id, after, super::open::PAGE)?;
+            let Some(last) = next.last() else { return Ok(document) };
+            after = last.arrival;
+            // The last is tried first: they come off the end.
+            next.reverse();
+            while let Some(held) = next.pop() {
+                let Opened::Change(change) = self.open_change(&held)? else { continue };
+                if self.is_cut(&held) {
+                    let Ok(inspected) = inspect(&change) else { continue };
+                    let hash = inspected.hash;
+                    if !waiting.contains_key(&hash) && !document.has(&hash) {
+                        withheld.entry(hash).or_default().push(held);
+                        continue;
+                    }
+                }
+                match document.apply(&change, actor_prefix(&held.entry.header.log.author)) {
+                    Ok(applied) => next.extend(waiting.remove(&applied.hash).unwrap_or_default()),
+                    Err(ChartError::MissingDependencies(missing)) => {
+                        let first = first_of(&missing)?;
+                        next.extend(withheld.remove(&first).unwrap_or_default());
+                        waiting.entry(first).or_default().push(held);
+                    }
+                    Err(_) => {}
+                }
+            }
+        }
+    }
+
+    fn open_change(&self, held: &Held) -> Result<Opened, RecordsError> {
+        let header = &held.entry.header;
+        if !vault::CODECS.contains(&header.codec) {
+            return Ok(Opened::Foreign);
+        }
+        let Some(key) = self.charts()?.keys.epoch(&header.epoch) else {
+            return Ok(Opened::NoKey(header.epoch));
+        };
+        Ok(match vault::open(key, header, &held.entry.payload) {
+            Ok(change) => Opened::Change(change),
+            Err(error) => Opened::Unsound(error.to_string()),
+        })
+    }
+
+    /// Whether the entry was written after its node was cut off.
+    fn is_cut(&self, held: &Held) -> bool {
+        let header = &held.entry.header;
+        self.roster.cut(&header.log).is_some_and(|cut| header.sequence > cut.sequence)
+    }
+}
+
+fn first_of(missing: &[ChangeHash]) -> Result<ChangeHash, RecordsError> {
+    let none = || RecordsError::Bug("a change lacks nothing and could not be applied".to_owned());
+    missing.first().copied().ok_or_else(none)
+}
