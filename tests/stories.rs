@@ -12,6 +12,8 @@ mod out_of_order;
 mod real_charts;
 #[path = "stories/revoked_node.rs"]
 mod revoked_node;
+#[path = "stories/same_patient.rs"]
+mod same_patient;
 #[path = "stories/two_clinics.rs"]
 mod two_clinics;
 #[path = "stories/usb_stick.rs"]

@@ -18,16 +18,19 @@
 //! | [`receive`], [`offer`] | what peers send, and what they may have |
 //! | [`documents`], `intake`, [`project`] | entries to documents to index |
 //! | [`read`], [`search`], [`mod@write`], [`import`] | what people do with charts |
+//! | [`duplicates`], [`linked`] | the same patient in two charts: likely, said to be, said not to be |
 //! | [`verify`], [`status`] | is everything as it should be |
 //! | [`handle`] | the thread that owns it all, and group commit |
 
 pub mod author;
 pub mod documents;
+pub mod duplicates;
 pub mod error;
 pub mod handle;
 pub mod import;
 mod intake;
 pub mod joining;
+pub mod linked;
 pub mod membership;
 pub mod offer;
 pub mod open;

@@ -90,6 +90,8 @@ pub struct View {
     pub moved: Option<String>,
     /// The changes that together make this version, ascending.
     pub heads: Vec<ChangeHash>,
+    /// The change that made it; of several made apart, the earliest by their authors' clocks.
+    pub first: ChangeHash,
     /// What is disputed, ordered by element.
     pub conflicts: Vec<Conflict>,
 }
@@ -187,6 +189,7 @@ impl Document {
             deleted: state.deleted() && !disputed,
             moved: state.moved(),
             heads,
+            first: self.change_of(story, self.first_told(story)),
             conflicts,
         })
     }

@@ -113,7 +113,7 @@ const RULES: [Rule; 146] = [
     entry("InsurancePlan", STATEMENT, Clinical, &[]),
     entry("Invoice", RECORD, Administrative, &["subject"]),
     entry("Library", RECORD, Clinical, &[]),
-    entry("Linkage", RECORD, Clinical, &["item.resource"]),
+    entry("Linkage", RECORD, Critical, &["item.resource"]),
     entry("List", GUARDED, Clinical, &["subject"]),
     entry("Location", STATEMENT, Clinical, &[]),
     entry("Measure", RECORD, Clinical, &[]),

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 pub const VOLUME_RESOURCES_MAX: usize = 2000;
 
 /// The code system of the labels that make a resource restricted.
-const CONFIDENTIALITY: &str = "http://terminology.hl7.org/CodeSystem/v3-Confidentiality";
+pub const CONFIDENTIALITY: &str = "http://terminology.hl7.org/CodeSystem/v3-Confidentiality";
 
 /// A part of a chart, by urgency and by who may read it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -81,7 +81,7 @@ fn patient_at(value: &Value, path: &[&str]) -> Option<String> {
 }
 
 /// The id in `Patient/id`, also with a version or behind a server's address.
-fn patient_id(reference: &str) -> Option<String> {
+pub fn patient_id(reference: &str) -> Option<String> {
     let mut steps = reference.split('/');
     let id = steps.by_ref().skip_while(|step| *step != "Patient").nth(1)?;
     let version_or_nothing = matches!(steps.next(), None | Some("_history"));

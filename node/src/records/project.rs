@@ -4,12 +4,12 @@
 //! slices, so that receiving a large chart does not keep a clinician waiting.
 
 use super::documents::Resident;
-use super::{Records, RecordsError};
+use super::{Records, RecordsError, duplicates, linked};
 use crate::chart::{Conflict, ConflictValue, ResourceKey, View, canonical, home};
-use crate::store::index::{ConflictRow, ResourceRow};
+use crate::store::index::{ConflictRow, Index, ResourceRow};
 use crate::store::ledger::{Held, Stamp};
 use crate::vault;
-use carnet_sync_protocol::id::{Channel, DocumentId, EntryId};
+use carnet_sync_protocol::id::{Channel, DocumentId, EntryId, NodeId};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -141,6 +141,7 @@ impl Records {
             if charts.index.homes(&key.kind, &key.id)?.is_empty() {
                 charts.index.remove_resource(&key.kind, &key.id)?;
                 charts.index.replace_conflicts(&key.kind, &key.id, &[])?;
+                return forget(&mut charts.index, key);
             }
             return Ok(());
         };
@@ -187,10 +188,33 @@ impl Records {
             deleted: view.deleted,
             conflicted: !rows.is_empty(),
         };
+        let registered = self.registering_node(views, stamps)?;
         let index = &mut self.charts_mut()?.index;
         index.put_resource(&row)?;
         index.replace_conflicts(&key.kind, &key.id, &rows)?;
-        super::search::index_terms(index, key, &view.body, view.deleted)
+        super::search::index_terms(index, key, &view.body, view.deleted)?;
+        match key.kind.as_str() {
+            "Patient" if view.deleted => duplicates::forget_patient(index, &key.id),
+            "Patient" => duplicates::index_patient(index, &key.id, &view.body, registered),
+            "Linkage" => linked::index_linkage(index, key, views, view),
+            _ => Ok(()),
+        }
+    }
+
+    /// The node that wrote the first version, in whatever home; it is the same for all nodes.
+    fn registering_node(
+        &self,
+        views: &[(DocumentId, View)],
+        stamps: &mut Stamps,
+    ) -> Result<NodeId, RecordsError> {
+        let mut first: Option<Stamp> = None;
+        for (_, view) in views {
+            let stamp = self.stamp_of(&view.first.0, stamps)?;
+            let earlier = |known: &Stamp| (known.time, known.id) <= (stamp.time, stamp.id);
+            first = first.filter(earlier).or(Some(stamp));
+        }
+        let first = first.ok_or_else(|| RecordsError::Bug("a resource without a home".into()))?;
+        Ok(first.log.author.node)
     }
 
     /// The version that a view is: its last entry's id, or a hash of them where several stand side
@@ -284,6 +308,16 @@ impl Records {
             shown["moved"] = home.clone().into();
         }
         Ok(shown)
+    }
+}
+
+/// Takes out of the index by what a resource was found that nobody has written any more.
+fn forget(index: &mut Index, key: &ResourceKey) -> Result<(), RecordsError> {
+    super::search::index_terms(index, key, &Value::Null, true)?;
+    match key.kind.as_str() {
+        "Patient" => duplicates::forget_patient(index, &key.id),
+        "Linkage" => Ok(index.put_linkage(&key.id, &[])?),
+        _ => Ok(()),
     }
 }
 

@@ -38,6 +38,8 @@ pub struct Shown {
     pub deleted: bool,
     /// Whether a conflict in it is open.
     pub conflicted: bool,
+    /// The patient in whose chart it stands, if in any.
+    pub patient: Option<String>,
 }
 
 /// One version in a resource's history.
@@ -83,7 +85,8 @@ impl Records {
         self.shown(&row)
     }
 
-    /// A page of resources, by type or by patient.
+    /// A page of resources, by type or by patient. Of a patient whose chart is linked with others,
+    /// those of the one chart alone, unless the listing asks for what is `linked`.
     pub fn list(&mut self, permit: &Permit, page: &Listing) -> Result<Vec<Shown>, RecordsError> {
         require(permit, Action::Read)?;
         self.catch_up()?;
@@ -92,7 +95,7 @@ impl Records {
     }
 
     /// Every resource that is not deleted, by type and id; `take` ends the export by returning
-    /// false.
+    /// false. Of a patient, the one chart, without those that are linked with it.
     pub fn export(
         &mut self,
         permit: &Permit,
@@ -206,6 +209,7 @@ impl Records {
             updated,
             deleted: row.deleted,
             conflicted: row.conflicted,
+            patient: row.patient.clone(),
         })
     }
 

@@ -4,7 +4,7 @@ use super::read::{body_of, require};
 use super::{Records, RecordsError};
 use crate::access::{Action, Permit};
 use crate::chart::ResourceKey;
-use crate::store::index::{Index, PatientTerms};
+use crate::store::index::{Index, PatientTerms, ResourceRow};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -24,6 +24,8 @@ pub struct PatientHit {
     pub gender: Option<String>,
     /// The identifiers' values.
     pub identifiers: Vec<String>,
+    /// The site that registered the patient.
+    pub site: String,
     /// Whether a conflict in the demographics is open.
     pub conflicted: bool,
     /// How well it fits; the higher the better.
@@ -45,20 +47,25 @@ impl Records {
         let mut hits = Vec::new();
         for found in index.search_patients(query, limit.min(HITS_MAX))? {
             let Some(row) = index.resource("Patient", &found.patient)? else { continue };
-            let body = body_of(&row)?;
-            hits.push(PatientHit {
-                id: row.id,
-                name: display_name(&body),
-                birth_date: text(&body["birthDate"]),
-                gender: text(&body["gender"]),
-                identifiers: items(&body["identifier"])
-                    .filter_map(|identifier| text(&identifier["value"]))
-                    .collect(),
-                conflicted: row.conflicted,
-                score: found.score,
-            });
+            let site = self.registered_at(&row.id)?;
+            hits.push(patient_hit(&row, &body_of(&row)?, site, found.score));
         }
         Ok(hits)
+    }
+}
+
+/// A patient as lists show one.
+pub(super) fn patient_hit(row: &ResourceRow, body: &Value, site: String, score: u32) -> PatientHit {
+    let numbers = items(&body["identifier"]).filter_map(|identifier| text(&identifier["value"]));
+    PatientHit {
+        id: row.id.clone(),
+        name: display_name(body),
+        birth_date: text(&body["birthDate"]),
+        gender: text(&body["gender"]),
+        identifiers: numbers.collect(),
+        site,
+        conflicted: row.conflicted,
+        score,
     }
 }
 
@@ -121,10 +128,10 @@ fn display_name(body: &Value) -> String {
     parts.join(" ")
 }
 
-fn items(value: &Value) -> impl Iterator<Item = &Value> {
+pub(super) fn items(value: &Value) -> impl Iterator<Item = &Value> {
     value.as_array().into_iter().flatten()
 }
 
-fn text(value: &Value) -> Option<String> {
+pub(super) fn text(value: &Value) -> Option<String> {
     value.as_str().map(str::to_owned)
 }

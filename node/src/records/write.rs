@@ -187,7 +187,7 @@ impl Records {
         })?)
     }
 
-    fn write_planned(
+    pub(super) fn write_planned(
         &mut self,
         key: &ResourceKey,
         planning: impl FnOnce(&mut Self, &mut Plan) -> Result<(), RecordsError>,

@@ -7,13 +7,16 @@
 //! to go on.
 
 mod journal;
+mod pairs;
 mod patients;
 mod resources;
 mod words;
 
 pub use journal::{Cause, ConflictFilter, ConflictRow, DocumentRow, Pending, Quarantined};
+pub use pairs::{LikenessRow, LinkageRow, PairRow, Said};
 pub use patients::{Found, PatientTerms};
 pub use resources::{Listing, ResourceRow};
+pub use words::{digits, words};
 
 use super::database::{Database, remove};
 use super::error::StoreError;
@@ -66,6 +69,17 @@ CREATE TABLE trigram (trigram TEXT NOT NULL, word TEXT NOT NULL,
 CREATE TABLE phone (digits TEXT NOT NULL, patient TEXT NOT NULL,
     PRIMARY KEY (digits, patient)) WITHOUT ROWID;
 CREATE INDEX phone_of_patient ON phone (patient);
+CREATE TABLE likeness (patient TEXT PRIMARY KEY, node BLOB NOT NULL, profile BLOB NOT NULL);
+CREATE TABLE block (key INTEGER NOT NULL, patient TEXT NOT NULL,
+    PRIMARY KEY (key, patient)) WITHOUT ROWID;
+CREATE INDEX block_of_patient ON block (patient);
+CREATE TABLE pair (a TEXT NOT NULL, b TEXT NOT NULL, score INTEGER NOT NULL,
+    PRIMARY KEY (a, b)) WITHOUT ROWID;
+CREATE INDEX pair_of_second ON pair (b);
+CREATE TABLE linkage (id TEXT NOT NULL, a TEXT NOT NULL, b TEXT NOT NULL, said INTEGER NOT NULL,
+    disputed INTEGER NOT NULL, PRIMARY KEY (id, a, b)) WITHOUT ROWID;
+CREATE INDEX linkage_of_first ON linkage (a);
+CREATE INDEX linkage_of_second ON linkage (b);
 ";
 
 /// The encrypted index of one node.

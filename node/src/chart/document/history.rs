@@ -49,10 +49,6 @@ impl Document {
         if !story.contested {
             return waiting;
         }
-        let age = |touch: &u32| {
-            let change = &self.journal.changes[story.touches[*touch as usize].change as usize];
-            (change.unix_ms, change.hash)
-        };
         let mut told = Vec::with_capacity(waiting.len());
         while !waiting.is_empty() {
             // Waiting touches stand in order of arrival: the first one has seen none of the rest,
@@ -60,9 +56,23 @@ impl Document {
             let ready = (0..waiting.len()).filter(|at| {
                 waiting[..*at].iter().all(|earlier| story.apart(*earlier, waiting[*at]))
             });
-            let next = ready.min_by_key(|at| age(&waiting[*at])).expect("the first is ready");
+            let next =
+                ready.min_by_key(|at| self.age(story, waiting[*at])).expect("the first is ready");
             told.push(waiting.remove(next));
         }
         told
+    }
+
+    /// The touch with which a history begins.
+    pub(super) fn first_told(&self, story: &Story) -> u32 {
+        // Whoever had seen none of the touches before is apart from all of them.
+        let opens = |at: &u32| story.touches[*at as usize].beside.len() == *at as usize;
+        let opening = (0..story.touches.len() as u32).filter(opens);
+        opening.min_by_key(|touch| self.age(story, *touch)).unwrap_or(0)
+    }
+
+    fn age(&self, story: &Story, touch: u32) -> (u64, [u8; 32]) {
+        let change = &self.journal.changes[story.touches[touch as usize].change as usize];
+        (change.unix_ms, change.hash)
     }
 }

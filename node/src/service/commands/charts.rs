@@ -236,6 +236,7 @@ mod tests {
             updated: String::new(),
             deleted: false,
             conflicted: true,
+            patient: Some("p1".into()),
         };
         let line = line(&shown);
         assert_eq!(line["date"], "2026-03-01");

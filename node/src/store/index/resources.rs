@@ -36,6 +36,8 @@ pub struct Listing {
     pub kind: Option<String>,
     /// Only this patient's.
     pub patient: Option<String>,
+    /// With those in the charts that are linked with that patient's, as of one person.
+    pub linked: bool,
     /// The deleted ones too.
     pub deleted: bool,
     /// Only those after this type and id: the last of the page before.
@@ -46,7 +48,7 @@ pub struct Listing {
 
 impl Default for Listing {
     fn default() -> Self {
-        Self { kind: None, patient: None, deleted: false, after: None, limit: 100 }
+        Self { kind: None, patient: None, linked: false, deleted: false, after: None, limit: 100 }
     }
 }
 
@@ -93,9 +95,17 @@ impl Index {
         // Each combination is a statement of its own, so that each uses the index that fits it.
         let mut sql = format!("SELECT {COLUMNS} FROM resource WHERE 1");
         let mut values: Vec<&dyn rusqlite::ToSql> = Vec::new();
-        if let Some(patient) = &listing.patient {
-            values.push(patient);
-            sql.push_str(&format!(" AND patient = ?{}", values.len()));
+        let person: Vec<String> = match &listing.patient {
+            Some(patient) if listing.linked => self.person(patient)?.into_iter().collect(),
+            patient => patient.iter().cloned().collect(),
+        };
+        for (at, chart) in person.iter().enumerate() {
+            values.push(chart);
+            let before = if at == 0 { " AND patient IN (" } else { ", " };
+            sql.push_str(&format!("{before}?{}", values.len()));
+        }
+        if !person.is_empty() {
+            sql.push(')');
         }
         if let Some(kind) = &listing.kind {
             values.push(kind);

@@ -10,7 +10,7 @@ const WORDS_MAX: usize = 16;
 const WORD_CHARS_MAX: usize = 40;
 
 /// The words of a text without case, accents and punctuation, in any script.
-pub(super) fn words(text: &str) -> Vec<String> {
+pub fn words(text: &str) -> Vec<String> {
     let folded: String = text
         .nfkd()
         .filter(|c| !is_dropped(*c))
@@ -48,7 +48,19 @@ fn alike(c: char) -> char {
         'ሠ'..='ሧ' => shifted('ሠ', 'ሰ'),
         'ዐ'..='ዖ' => shifted('ዐ', 'አ'),
         'ፀ'..='ፆ' => shifted('ፀ', 'ጸ'),
-        _ => c,
+        _ => digit(c).unwrap_or(c),
+    }
+}
+
+/// A digit of any of these scripts as one of ASCII.
+fn digit(c: char) -> Option<char> {
+    let of = |zero: char| char::from_digit(c as u32 - zero as u32, 10);
+    match c {
+        '0'..='9' => Some(c),
+        '٠'..='٩' => of('٠'),
+        '۰'..='۹' => of('۰'),
+        '०'..='९' => of('०'),
+        _ => None,
     }
 }
 
@@ -81,16 +93,8 @@ pub(super) fn errors_forgiven(letters: usize) -> usize {
 }
 
 /// The digits of a telephone number, those of other scripts included.
-pub(super) fn digits(text: &str) -> String {
-    text.nfkd()
-        .filter_map(|c| match c {
-            '0'..='9' => Some(c),
-            '٠'..='٩' => char::from_digit(c as u32 - '٠' as u32, 10),
-            '۰'..='۹' => char::from_digit(c as u32 - '۰' as u32, 10),
-            '०'..='९' => char::from_digit(c as u32 - '०' as u32, 10),
-            _ => None,
-        })
-        .collect()
+pub fn digits(text: &str) -> String {
+    text.nfkd().filter_map(digit).collect()
 }
 
 #[cfg(test)]
@@ -113,5 +117,6 @@ mod tests {
     fn digits_of_other_scripts_are_digits() {
         assert_eq!(digits("+221 77-123 (०१)"), "2217712301");
         assert_eq!(digits("٠١٢"), "012");
+        assert_eq!(words("SN-٠١२"), ["sn", "012"]);
     }
 }

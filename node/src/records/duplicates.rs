@@ -1,0 +1,217 @@
+//! Patients who are likely the same person, registered twice: at two sites, or on two days.
+//!
+//! Whenever a Patient is shown anew, whoever wrote it, its profile is compared with those that
+//! share a key with it (see [`profile`]), and pairs that come out alike (see [`mod@score`]) are kept
+//! in the index. All of that is a function of the patients as they stand: nodes that have converged
+//! list the same pairs. Nothing is linked here; that is a person's to say (see [`super::linked`]).
+
+#[cfg(test)]
+mod examples;
+mod name;
+mod profile;
+mod score;
+
+pub use score::{Evidence, LIKELY, Reason};
+
+use super::linked::People;
+use super::read::{body_of, require};
+use super::search::{PatientHit, patient_hit};
+use super::{Records, RecordsError};
+use crate::access::{Action, Permit};
+use crate::store::index::{Index, LikenessRow, PairRow};
+use carnet_sync_protocol::id::NodeId;
+use profile::Profile;
+use score::{Score, score};
+use serde::Serialize;
+use serde_json::Value;
+
+/// Two charts about which a person has to say whether they are of one patient: they are likely to
+/// be, and nobody has said so or otherwise; or people have said both.
+#[derive(Clone, Debug, Serialize)]
+pub struct LikelyPair {
+    /// Names the pair, the same on every node and at every time.
+    pub id: String,
+    /// How alike they are, to 100; from [`LIKELY`] on they are likely the same.
+    pub score: u32,
+    /// What speaks for and against, the weightiest first.
+    pub reasons: Vec<Reason>,
+    /// Whether they are linked, if only over other charts, and somebody has said that they are not
+    /// the same. Such pairs come first, however alike they are.
+    pub contradicted: bool,
+    /// The two, the lesser id first.
+    pub patients: [PatientHit; 2],
+}
+
+/// A patient who is likely the same as one that was asked about.
+#[derive(Clone, Debug, Serialize)]
+pub struct LikelySame {
+    /// The patient; its score says how likely.
+    pub patient: PatientHit,
+    /// What speaks for and against, the weightiest first.
+    pub reasons: Vec<Reason>,
+}
+
+impl Records {
+    /// The pairs that wait for a person to say whether they are the same, the likeliest first.
+    pub fn duplicates(
+        &mut self,
+        permit: &Permit,
+        limit: usize,
+    ) -> Result<Vec<LikelyPair>, RecordsError> {
+        require(permit, Action::Search)?;
+        self.catch_up()?;
+        let people = People::of(&self.charts()?.index.linkages(None)?);
+        let mut open = Vec::new();
+        for (a, b) in people.contradictions() {
+            let pair = self.likely_pair(a, b)?;
+            open.extend(pair.map(|pair| LikelyPair { contradicted: true, ..pair }));
+        }
+        for pair in self.open_pairs(None)?.iter().take(limit) {
+            open.extend(self.likely_pair(&pair.a, &pair.b)?);
+        }
+        open.truncate(limit);
+        Ok(open)
+    }
+
+    /// The patients who are likely the same as one that is registered, the likeliest first;
+    /// without those of whom somebody has said whether they are.
+    pub fn duplicates_of(
+        &mut self,
+        permit: &Permit,
+        patient: &str,
+    ) -> Result<Vec<LikelySame>, RecordsError> {
+        require(permit, Action::Search)?;
+        self.catch_up()?;
+        let mut likely = Vec::new();
+        for pair in self.open_pairs(Some(patient))? {
+            if let Some(LikelyPair { reasons, patients: [a, b], .. }) =
+                self.likely_pair(&pair.a, &pair.b)?
+            {
+                let mut other = if a.id == patient { b } else { a };
+                other.score = pair.score;
+                likely.push(LikelySame { patient: other, reasons });
+            }
+        }
+        Ok(likely)
+    }
+
+    /// The registered patients who are likely the same as one who is not registered yet, the
+    /// likeliest first: to be shown before a form is saved.
+    pub fn likely_same(
+        &mut self,
+        permit: &Permit,
+        candidate: &Value,
+        limit: usize,
+    ) -> Result<Vec<LikelySame>, RecordsError> {
+        require(permit, Action::Search)?;
+        self.catch_up()?;
+        let profile = Profile::of(candidate);
+        let mut found: Vec<(Score, String)> = Vec::new();
+        for row in self.charts()?.index.neighbours(&profile.keys())? {
+            let score = score(&profile, &read_profile(&row)?);
+            if score.is_likely() && candidate["id"] != row.patient.as_str() {
+                found.push((score, row.patient));
+            }
+        }
+        found.sort_by(|(a, one), (b, other)| b.score.cmp(&a.score).then_with(|| one.cmp(other)));
+        let mut likely = Vec::new();
+        for (Score { score, reasons }, patient) in found.into_iter().take(limit) {
+            let patient = self.patient_hit(&patient, score)?;
+            likely.extend(patient.map(|patient| LikelySame { patient, reasons }));
+        }
+        Ok(likely)
+    }
+
+    fn open_pairs(&self, patient: Option<&str>) -> Result<Vec<PairRow>, RecordsError> {
+        let index = &self.charts()?.index;
+        let mut pairs = index.pairs(patient)?;
+        if !pairs.is_empty() {
+            let people = People::of(&index.linkages(None)?);
+            pairs.retain(|pair| !people.are_judged(&pair.a, &pair.b));
+        }
+        Ok(pairs)
+    }
+
+    fn likely_pair(&self, a: &str, b: &str) -> Result<Option<LikelyPair>, RecordsError> {
+        let index = &self.charts()?.index;
+        let (Some(one), Some(other)) = (index.likeness(a)?, index.likeness(b)?) else {
+            return Ok(None);
+        };
+        let Score { score, reasons } = score(&read_profile(&one)?, &read_profile(&other)?);
+        let hits = (self.patient_hit(a, score)?, self.patient_hit(b, score)?);
+        let (Some(one), Some(other)) = hits else { return Ok(None) };
+        let (id, patients) = (self.pair_id(a, b)?, [one, other]);
+        Ok(Some(LikelyPair { id, score, reasons, contradicted: false, patients }))
+    }
+
+    fn patient_hit(&self, id: &str, score: u32) -> Result<Option<PatientHit>, RecordsError> {
+        let Some(row) = self.charts()?.index.resource("Patient", id)? else { return Ok(None) };
+        Ok(Some(patient_hit(&row, &body_of(&row)?, self.registered_at(id)?, score)))
+    }
+
+    /// The site that registered a patient; empty while the Patient is still on its way.
+    pub(super) fn registered_at(&self, patient: &str) -> Result<String, RecordsError> {
+        let row = self.charts()?.index.likeness(patient)?;
+        Ok(row.map_or_else(String::new, |row| self.site_of(&NodeId(row.node))))
+    }
+}
+
+/// Compares a patient anew with all who share a key.
+pub(super) fn index_patient(
+    index: &mut Index,
+    id: &str,
+    body: &Value,
+    node: NodeId,
+) -> Result<(), RecordsError> {
+    let profile = Profile::of(body);
+    let keys = profile.keys();
+    let bytes = postcard::to_allocvec(&profile)
+        .map_err(|error| RecordsError::Bug(format!("a profile can't be written: {error}")))?;
+    let row = LikenessRow { patient: id.to_owned(), node: node.0, profile: bytes };
+    let again = index.put_likeness(&row, &keys)?;
+    for other in index.neighbours(&keys)? {
+        if other.patient != id {
+            keep_pair(index, (id, &profile), (&other.patient, &read_profile(&other)?))?;
+        }
+    }
+    compare_blocks(index, &again)
+}
+
+/// Compares a patient no more.
+pub(super) fn forget_patient(index: &mut Index, id: &str) -> Result<(), RecordsError> {
+    let again = index.remove_likeness(id)?;
+    compare_blocks(index, &again)
+}
+
+/// Compares the members of blocks that had been too large.
+fn compare_blocks(index: &mut Index, keys: &[i64]) -> Result<(), RecordsError> {
+    for key in keys {
+        let mut members = Vec::new();
+        for row in index.block(*key)? {
+            members.push((read_profile(&row)?, row.patient));
+        }
+        for (at, (profile, id)) in members.iter().enumerate() {
+            for (other, other_id) in &members[at + 1..] {
+                keep_pair(index, (id, profile), (other_id, other))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn keep_pair(
+    index: &mut Index,
+    (one, profile): (&str, &Profile),
+    (other, other_profile): (&str, &Profile),
+) -> Result<(), RecordsError> {
+    let score = score(profile, other_profile);
+    if score.is_likely() {
+        index.put_pair(one, other, score.score)?;
+    }
+    Ok(())
+}
+
+fn read_profile(row: &LikenessRow) -> Result<Profile, RecordsError> {
+    postcard::from_bytes(&row.profile)
+        .map_err(|error| RecordsError::Bug(format!("an indexed profile is unreadable: {error}")))
+}
