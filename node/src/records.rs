@@ -16,7 +16,7 @@
 //! | [`restore`] | a practice from ciphertext and the recovery code |
 //! | [`author`] | this node's own entries: sealed, chained, signed |
 //! | [`receive`], [`offer`] | what peers send, and what they may have |
-//! | [`documents`], `intake`, [`project`] | entries to documents to index |
+//! | [`documents`], `intake`, `homes`, [`project`] | entries to documents to index |
 //! | [`read`], [`search`], [`mod@write`], [`import`] | what people do with charts |
 //! | [`duplicates`], [`linked`] | the same patient in two charts: likely, said to be, said not to be |
 //! | [`verify`], [`status`] | is everything as it should be |
@@ -27,6 +27,7 @@ pub mod documents;
 pub mod duplicates;
 pub mod error;
 pub mod handle;
+mod homes;
 pub mod import;
 mod intake;
 pub mod joining;

@@ -198,7 +198,8 @@ pub fn carry_of(author: NodeId, from: &mut Node, to: &mut Node) -> u64 {
     carry_logs(&mut from.records, &mut to.records, |log| log.author.node == author)
 }
 
-fn carry_logs(from: &mut Records, to: &mut Records, wanted: impl Fn(&LogId) -> bool) -> u64 {
+/// Carries only some logs.
+pub fn carry_logs(from: &mut Records, to: &mut Records, wanted: impl Fn(&LogId) -> bool) -> u64 {
     let mut new = 0;
     let logs = from.frontier().0.clone();
     for (log, heads) in logs.into_iter().filter(|(log, _)| wanted(log)) {

@@ -245,6 +245,10 @@ they could not reach each other; what happens when they meet again?
 - For every type, deleting on one side and editing on the other is a conflict, and until it is
   decided the resource stays visible. So is moving it to another chart on one side and editing it
   on the other.
+- Two sites that put the same id apart into different charts or sections (one with a security
+  label, one without) have made one resource in two places. Unless both say the same, that is a
+  conflict of the whole resource: both are shown, the restricted one first, and who chooses one
+  moves the other there.
 - The section is where the resource lies when it has a patient. The security labels R and V send
   any resource to the restricted section; what belongs to no patient is a document of its own.
 

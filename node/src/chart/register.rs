@@ -11,8 +11,8 @@ use super::resource::{is_element_name, strip_version};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
-/// The register of a whole resource.
-pub(crate) const WHOLE: &str = "_resource";
+/// The register of a whole resource; also the element of a conflict that is about the whole.
+pub const WHOLE: &str = "_resource";
 /// The register that tells whether the resource was deleted.
 pub(crate) const DELETED: &str = "_deleted";
 /// The register that tells to which document the resource was moved.

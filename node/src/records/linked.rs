@@ -9,14 +9,14 @@
 //! Nothing is ever copied between the charts: linked charts are *read* together, and what was said
 //! can be taken back.
 
+use super::homes::Homes;
 use super::read::{body_of, require};
 use super::search::items;
 use super::write::Saved;
 use super::{Records, RecordsError};
 use crate::access::{Action, Permit};
-use crate::chart::{CONFIDENTIALITY, Resource, ResourceKey, Section, View, home, patient_id};
+use crate::chart::{CONFIDENTIALITY, Conflict, Resource, ResourceKey, Section, home, patient_id};
 use crate::store::index::{Index, LinkageRow, Said};
-use carnet_sync_protocol::id::DocumentId;
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -248,11 +248,11 @@ impl People {
 }
 
 /// Keeps what a Linkage says; while it is disputed, each of the values says something.
-pub(super) fn index_linkage(
+pub(super) fn index_linkage<'a>(
     index: &mut Index,
     key: &ResourceKey,
-    views: &[(DocumentId, View)],
-    shown: &View,
+    homes: &Homes,
+    disputes: impl Iterator<Item = &'a Conflict>,
 ) -> Result<(), RecordsError> {
     let mut said: BTreeMap<(String, String), Said> = BTreeMap::new();
     let mut hear = |body: &Value| {
@@ -261,15 +261,14 @@ pub(super) fn index_linkage(
             *known = what.max(*known);
         }
     };
-    if !shown.deleted {
-        hear(&shown.body);
+    for (_, view) in homes.speaking.iter().filter(|(_, view)| !view.deleted) {
+        hear(&view.body);
     }
-    let conflicts = views.iter().flat_map(|(_, view)| &view.conflicts);
-    let values: Vec<_> = conflicts.flat_map(|conflict| &conflict.values).collect();
+    let values: Vec<_> = disputes.flat_map(|conflict| &conflict.values).collect();
     for value in values.iter().filter(|value| !value.deleted) {
         value.value.iter().for_each(&mut hear);
     }
-    let disputed = !values.is_empty();
+    let disputed = !values.is_empty() || homes.rivalry().is_some();
     let rows: Vec<LinkageRow> = said
         .into_iter()
         .map(|((a, b), said)| LinkageRow { id: key.id.clone(), a, b, said, disputed })

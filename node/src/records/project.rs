@@ -4,8 +4,9 @@
 //! slices, so that receiving a large chart does not keep a clinician waiting.
 
 use super::documents::Resident;
+use super::homes::{Homes, Rivalry, Standing};
 use super::{Records, RecordsError, duplicates, linked};
-use crate::chart::{Conflict, ConflictValue, ResourceKey, View, canonical, home};
+use crate::chart::{ChangeHash, Conflict, ConflictValue, ResourceKey, WHOLE, canonical, home};
 use crate::store::index::{ConflictRow, Index, ResourceRow};
 use crate::store::ledger::{Held, Stamp};
 use crate::vault;
@@ -134,47 +135,51 @@ impl Records {
         stamps: &mut Stamps,
     ) -> Result<(), RecordsError> {
         let view = resident.document.view(key);
-        let charts = self.charts_mut()?;
-        let Some(view) = view else {
+        let index = &mut self.charts_mut()?.index;
+        match &view {
+            Some(_) => index.add_home(&key.kind, &key.id, document)?,
             // Every change that made it is withheld.
-            charts.index.remove_home(&key.kind, &key.id, document)?;
-            if charts.index.homes(&key.kind, &key.id)?.is_empty() {
-                charts.index.remove_resource(&key.kind, &key.id)?;
-                charts.index.replace_conflicts(&key.kind, &key.id, &[])?;
-                return forget(&mut charts.index, key);
-            }
-            return Ok(());
-        };
-        charts.index.add_home(&key.kind, &key.id, document)?;
-        let homes = charts.index.homes(&key.kind, &key.id)?;
-        let mut views = vec![(*document, view)];
+            None => index.remove_home(&key.kind, &key.id, document)?,
+        }
+        let homes = index.homes(&key.kind, &key.id)?;
+        let mut views: Vec<Standing> = view.map(|view| (*document, view)).into_iter().collect();
         for other in homes.iter().filter(|other| *other != document) {
             let view = self.with_document(other, |_, other| Ok(other.document.view(key)))?;
             views.extend(view.map(|view| (*other, view)));
         }
         views.sort_by_key(|(id, _)| *id);
-        self.index_resource(key, &views, stamps)
+        self.index_resource(key, views, stamps)
     }
 
     fn index_resource(
         &mut self,
         key: &ResourceKey,
-        views: &[(DocumentId, View)],
+        mut views: Vec<Standing>,
         stamps: &mut Stamps,
     ) -> Result<(), RecordsError> {
-        // The home that it has not moved away from; while the new one is still on its way, the old.
-        let Some((document, view)) =
-            views.iter().find(|(_, view)| view.moved.is_none()).or_else(|| views.first())
-        else {
-            return Ok(());
+        // Conflicts in a home that was left stay open too: what was said there beside the move.
+        let mut within = Vec::new();
+        for (home, view) in &mut views {
+            let conflicts = std::mem::take(&mut view.conflicts);
+            within.extend(conflicts.into_iter().map(|conflict| (*home, conflict)));
+        }
+        let registered = self.registering_node(&views, stamps)?;
+        let homes = Homes::of(views);
+        let (Some((document, view)), Some(registered)) = (homes.shown(), registered) else {
+            let index = &mut self.charts_mut()?.index;
+            index.remove_resource(&key.kind, &key.id)?;
+            index.replace_conflicts(&key.kind, &key.id, &[])?;
+            return forget(index, key);
         };
-        let version = self.version(view, stamps)?;
+        let heads = homes.speaking.iter().flat_map(|(_, view)| &view.heads);
+        let version = self.version(heads, stamps)?;
         let patient = patient_of(key, &view.body);
         let mut rows = Vec::new();
-        for (home, view) in views {
-            for conflict in &view.conflicts {
-                rows.push(self.conflict_row(key, *home, patient.clone(), conflict, stamps)?);
-            }
+        for (home, conflict) in &within {
+            rows.push(self.conflict_row(key, *home, patient.clone(), conflict, stamps)?);
+        }
+        if let Some(rivalry) = homes.rivalry() {
+            rows.push(self.rivalry_row(key, *document, patient.clone(), &rivalry, stamps)?);
         }
         let row = ResourceRow {
             kind: key.kind.clone(),
@@ -188,7 +193,6 @@ impl Records {
             deleted: view.deleted,
             conflicted: !rows.is_empty(),
         };
-        let registered = self.registering_node(views, stamps)?;
         let index = &mut self.charts_mut()?.index;
         index.put_resource(&row)?;
         index.replace_conflicts(&key.kind, &key.id, &rows)?;
@@ -196,7 +200,10 @@ impl Records {
         match key.kind.as_str() {
             "Patient" if view.deleted => duplicates::forget_patient(index, &key.id),
             "Patient" => duplicates::index_patient(index, &key.id, &view.body, registered),
-            "Linkage" => linked::index_linkage(index, key, views, view),
+            "Linkage" => {
+                let disputes = within.iter().map(|(_, conflict)| conflict);
+                linked::index_linkage(index, key, &homes, disputes)
+            }
             _ => Ok(()),
         }
     }
@@ -204,25 +211,28 @@ impl Records {
     /// The node that wrote the first version, in whatever home; it is the same for all nodes.
     fn registering_node(
         &self,
-        views: &[(DocumentId, View)],
+        views: &[Standing],
         stamps: &mut Stamps,
-    ) -> Result<NodeId, RecordsError> {
+    ) -> Result<Option<NodeId>, RecordsError> {
         let mut first: Option<Stamp> = None;
         for (_, view) in views {
             let stamp = self.stamp_of(&view.first.0, stamps)?;
             let earlier = |known: &Stamp| (known.time, known.id) <= (stamp.time, stamp.id);
             first = first.filter(earlier).or(Some(stamp));
         }
-        let first = first.ok_or_else(|| RecordsError::Bug("a resource without a home".into()))?;
-        Ok(first.log.author.node)
+        Ok(first.map(|first| first.log.author.node))
     }
 
-    /// The version that a view is: its last entry's id, or a hash of them where several stand side
-    /// by side.
-    fn version(&self, view: &View, stamps: &mut Stamps) -> Result<Version, RecordsError> {
+    /// The version that these changes make together: the last entry's id, or a hash of them where
+    /// several stand side by side.
+    fn version<'a>(
+        &self,
+        heads: impl Iterator<Item = &'a ChangeHash>,
+        stamps: &mut Stamps,
+    ) -> Result<Version, RecordsError> {
         let mut ids: Vec<EntryId> = Vec::new();
         let (mut updated_ms, mut arrival) = (0, 0);
-        for head in &view.heads {
+        for head in heads {
             let stamp = self.stamp_of(&head.0, stamps)?;
             ids.push(stamp.id);
             updated_ms = updated_ms.max(stamp.time.unix_ms());
@@ -260,6 +270,48 @@ impl Records {
             stamp.ok_or_else(|| RecordsError::Bug("a change without its entry".to_owned()))?;
         stamps.0.insert(*hash, stamp);
         Ok(stamp)
+    }
+
+    /// A dispute between homes, as a conflict of the whole resource.
+    fn rivalry_row(
+        &self,
+        key: &ResourceKey,
+        document: DocumentId,
+        patient: Option<String>,
+        rivalry: &Rivalry<'_>,
+        stamps: &mut Stamps,
+    ) -> Result<ConflictRow, RecordsError> {
+        let mut values = Vec::new();
+        for side in &rivalry.sides {
+            let (_, view) = side.standing;
+            let mut newest = None;
+            for head in &view.heads {
+                let stamp = self.stamp_of(&head.0, stamps)?;
+                newest = newest.max(Some((stamp.time, stamp.id, *head)));
+            }
+            let (_, _, change) =
+                newest.ok_or_else(|| RecordsError::Bug("a resource without changes".into()))?;
+            let value = ConflictValue {
+                change,
+                value: Some(view.body.clone()),
+                deleted: view.deleted,
+                moved: None,
+            };
+            let mut shown = self.conflict_value(&value, stamps)?;
+            shown["id"] = side.value_id.clone().into();
+            values.push(shown);
+        }
+        Ok(ConflictRow {
+            row: 0,
+            document,
+            resource_kind: key.kind.clone(),
+            id: key.id.clone(),
+            patient,
+            element: WHOLE.to_owned(),
+            kind: rivalry.kind.as_str().to_owned(),
+            seen: rivalry.seen.clone(),
+            json: Value::from(values).to_string().into_bytes(),
+        })
     }
 
     fn conflict_row(

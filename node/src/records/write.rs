@@ -6,12 +6,13 @@ use super::read::{body_of, require, strip_marks};
 use super::{Records, RecordsError};
 use crate::access::{Action, Permit};
 use crate::chart::{
-    Choice, Edit, Home, Resource, ResourceKey, Section, VOLUME_RESOURCES_MAX, Written, home,
+    ChartError, Choice, Edit, Home, Resource, ResourceKey, Section, VOLUME_RESOURCES_MAX, Written,
+    home,
 };
 use crate::store::index::{ConflictFilter, ConflictRow};
 use carnet_sync_protocol::id::{Channel, DocumentId};
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
 /// Volumes of one section of one chart: 64 of 2,000 resources each.
@@ -39,6 +40,38 @@ pub struct Saved {
 struct Change {
     document: DocumentId,
     written: Written,
+}
+
+/// A decision in a home that the resource has left, and what it means where the resource lives.
+struct Carried {
+    chosen: Choice,
+    edit: Option<Edit>,
+}
+
+/// What was edited in a home while the resource was moved away from it.
+struct EditBesideMove {
+    /// The value id of the move.
+    moved: String,
+    /// What the mover took along.
+    copied: Value,
+    /// What it said for who edited it.
+    edited: Value,
+}
+
+impl EditBesideMove {
+    /// Makes the edit in what the resource says now: the elements in which it differs from what was
+    /// taken along, other than those by which the resource has its new home.
+    fn take_along(&self, now: &mut Map<String, Value>) {
+        let (copied, edited) = (self.copied.as_object(), self.edited.as_object());
+        let names = copied.into_iter().chain(edited).flat_map(Map::keys);
+        for name in names.filter(|name| !HOME_ELEMENTS.contains(&name.as_str())) {
+            match self.edited.get(name) {
+                edited if edited == self.copied.get(name) => {}
+                Some(edited) => drop(now.insert(name.clone(), edited.clone())),
+                None => drop(now.remove(name)),
+            }
+        }
+    }
 }
 
 /// Edits by the document that they change.
@@ -94,7 +127,8 @@ impl Records {
                 element: element.clone(),
                 value: value.clone(),
             }));
-            Ok(())
+            let homes = records.homes_of(key)?;
+            records.plan_gather(key, &homes, &row.document, plan)
         })
     }
 
@@ -103,11 +137,7 @@ impl Records {
         require(permit, Action::Write)?;
         self.catch_up()?;
         let row = self.row(key)?;
-        let channel = self.channel_of_document(&row.document)?;
-        self.write_planned(key, |_, plan| {
-            plan.entry((channel, row.document)).or_default().push(Edit::Delete(key.clone()));
-            Ok(())
-        })
+        self.write_planned(key, |records, plan| records.plan_delete_at(key, &row.document, plan))
     }
 
     /// Settles a conflict by a person's choice; refused when the values are no longer those seen.
@@ -121,43 +151,84 @@ impl Records {
     ) -> Result<Saved, RecordsError> {
         require(permit, Action::Write)?;
         self.catch_up()?;
-        let conflict = self
-            .conflicts_of(key)?
-            .into_iter()
-            .find(|conflict| conflict.element == element)
-            .ok_or_else(|| {
-                RecordsError::BadRequest(format!(
-                    "{key} has no open conflict in {element}; list them with `carnet chart conflicts`"
-                ))
-            })?;
-        let channel = self.channel_of_document(&conflict.document)?;
-        let (chosen, carried) = match self.edit_beside_move(key, &conflict, &chosen)? {
-            Some((moved, carried)) => (Choice::Value(moved), Some(carried)),
-            None => (chosen, None),
-        };
+        let mut open = self.conflicts_of(key)?;
+        open.retain(|conflict| conflict.element == element);
+        let asked = open.iter().position(|conflict| conflict.seen == seen);
+        let conflict = (!open.is_empty()).then(|| open.swap_remove(asked.unwrap_or(0)));
+        let conflict = conflict.ok_or_else(|| {
+            RecordsError::BadRequest(format!(
+                "{key} has no open conflict in {element}; list them with `carnet chart conflicts`"
+            ))
+        })?;
+        if asked.is_none() {
+            let element = element.to_owned();
+            return Err(ChartError::ConflictChanged { key: key.clone(), element }.into());
+        }
+        let homes = self.homes_of(key)?;
         self.write_planned(key, |records, plan| {
+            if homes.rivalry().is_some_and(|rivalry| rivalry.seen == conflict.seen) {
+                return records.plan_settlement(key, &homes, &chosen, plan);
+            }
+            let carried = match homes.speaks(&conflict.document) {
+                true => Carried { chosen, edit: None },
+                false => records.carry(key, &conflict, chosen)?,
+            };
+            let channel = records.channel_of_document(&conflict.document)?;
             plan.entry((channel, conflict.document)).or_default().push(Edit::Resolve {
                 key: key.clone(),
-                element: element.to_owned(),
-                chosen,
-                seen: seen.to_owned(),
+                element: conflict.element.clone(),
+                chosen: carried.chosen,
+                seen: conflict.seen.clone(),
             });
-            match carried {
-                Some(resource) => records.plan_put(resource, plan),
+            match carried.edit {
+                Some(Edit::Put(resource)) => records.plan_put(resource, plan),
+                Some(_) => records.plan_delete(key, plan).map(drop),
                 None => Ok(()),
             }
         })
     }
 
-    /// Who chooses what was edited beside a move keeps the move, and takes the edit along: the id
-    /// of the move's value, and the edited resource as it belongs in its new home. The old home is
-    /// not opened again, since then two would show the resource differently.
-    fn edit_beside_move(
-        &self,
+    /// A conflict in a home that the resource has left: what the decision means where it lives now.
+    /// Of what was edited beside the move, the move is kept, and the edit taken along. The old home
+    /// is not opened again, since then two would speak for the resource.
+    fn carry(
+        &mut self,
         key: &ResourceKey,
         conflict: &ConflictRow,
+        chosen: Choice,
+    ) -> Result<Carried, RecordsError> {
+        let mut body = body_of(&self.row(key)?)?;
+        let Some(map) = body.as_object_mut() else { return Ok(Carried { chosen, edit: None }) };
+        let before = map.clone();
+        let chosen = match self.edit_beside_move(conflict, &chosen)? {
+            Some(beside) => {
+                beside.take_along(map);
+                Choice::Value(beside.moved)
+            }
+            None => {
+                let (element, seen) = (&conflict.element, &conflict.seen);
+                let deletes = self.with_document(&conflict.document, |_, old| {
+                    Ok(old.document.carry_decision(key, element, &chosen, seen, map)?)
+                })?;
+                if deletes {
+                    return Ok(Carried { chosen, edit: Some(Edit::Delete(key.clone())) });
+                }
+                chosen
+            }
+        };
+        if *map == before {
+            return Ok(Carried { chosen, edit: None });
+        }
+        let resource = Resource::with_id(body, &key.id)
+            .map_err(|error| RecordsError::BadRequest(error.to_string()))?;
+        Ok(Carried { chosen, edit: Some(Edit::Put(resource)) })
+    }
+
+    fn edit_beside_move(
+        &self,
+        conflict: &ConflictRow,
         chosen: &Choice,
-    ) -> Result<Option<(String, Resource)>, RecordsError> {
+    ) -> Result<Option<EditBesideMove>, RecordsError> {
         let Choice::Value(chosen) = chosen else { return Ok(None) };
         let values: Vec<Value> = serde_json::from_slice(&conflict.json)
             .map_err(|error| RecordsError::Bug(format!("a conflict is not JSON: {error}")))?;
@@ -165,17 +236,11 @@ impl Records {
         let moved = values.iter().find(|value| value["moved"].is_string());
         let edited = values.iter().find(|value| id(value) == *chosen && value["moved"].is_null());
         let (Some(moved), Some(edited)) = (moved, edited) else { return Ok(None) };
-        let (mut body, now) = (edited["value"].clone(), body_of(&self.row(key)?)?);
-        let Some(map) = body.as_object_mut() else { return Ok(None) };
-        for element in HOME_ELEMENTS {
-            match now.get(element) {
-                Some(value) => map.insert(element.to_owned(), value.clone()),
-                None => map.remove(element),
-            };
-        }
-        let resource = Resource::with_id(body, &key.id)
-            .map_err(|error| RecordsError::BadRequest(error.to_string()))?;
-        Ok(Some((id(moved), resource)))
+        Ok(Some(EditBesideMove {
+            moved: id(moved),
+            copied: moved["value"].clone(),
+            edited: edited["value"].clone(),
+        }))
     }
 
     fn conflicts_of(&self, key: &ResourceKey) -> Result<Vec<ConflictRow>, RecordsError> {
@@ -212,21 +277,21 @@ impl Records {
         let key = resource.key();
         let home = home(&resource);
         let channel = channel_of(home.section);
-        let row = self.charts()?.index.resource(&key.kind, &key.id)?;
-        if let Some(row) = &row
-            && self.volume_of(&home, &key, &row.document)?.is_some()
-        {
-            plan.entry((channel, row.document)).or_default().push(Edit::Put(resource));
-            return Ok(());
+        let homes = self.homes_of(&key)?;
+        for (document, _) in &homes.speaking {
+            if self.volume_of(&home, &key, document)?.is_some() {
+                self.plan_gather(&key, &homes, document, plan)?;
+                plan.entry((channel, *document)).or_default().push(Edit::Put(resource));
+                return Ok(());
+            }
         }
         let document = self.open_volume(&home, &key, plan)?;
         plan.entry((channel, document)).or_default().push(Edit::Put(resource));
-        if let Some(row) = row {
-            let old = self.channel_of_document(&row.document)?;
-            let to = document.to_string();
-            plan.entry((old, row.document)).or_default().push(Edit::Move { key, to });
+        // Of several homes that disagree, the one whose content people saw moves; the dispute stays.
+        match homes.rivalry() {
+            None => self.plan_moves(&key, &homes.speaking, &document, plan),
+            Some(_) => self.plan_moves(&key, &homes.speaking[..1], &document, plan),
         }
-        Ok(())
     }
 
     /// Plans to delete a resource; false if there is none to delete.
@@ -241,9 +306,20 @@ impl Records {
         if row.deleted {
             return Ok(false);
         }
-        let channel = self.channel_of_document(&row.document)?;
-        plan.entry((channel, row.document)).or_default().push(Edit::Delete(key.clone()));
+        self.plan_delete_at(key, &row.document, plan)?;
         Ok(true)
+    }
+
+    fn plan_delete_at(
+        &mut self,
+        key: &ResourceKey,
+        document: &DocumentId,
+        plan: &mut Plan,
+    ) -> Result<(), RecordsError> {
+        let channel = self.channel_of_document(document)?;
+        plan.entry((channel, *document)).or_default().push(Edit::Delete(key.clone()));
+        let homes = self.homes_of(key)?;
+        self.plan_gather(key, &homes, document, plan)
     }
 
     /// Writes the planned edits: a change or more for each document, signed together by channel.
@@ -357,7 +433,10 @@ impl Records {
     }
 
     /// The channel in which a document lives.
-    fn channel_of_document(&self, document: &DocumentId) -> Result<Channel, RecordsError> {
+    pub(super) fn channel_of_document(
+        &self,
+        document: &DocumentId,
+    ) -> Result<Channel, RecordsError> {
         let held = self.ledger.of_document(document, 0, 1)?;
         held.first()
             .map(|held| held.entry.header.log.channel)

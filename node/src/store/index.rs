@@ -26,7 +26,7 @@ use std::path::{Path, PathBuf};
 type Result<T> = std::result::Result<T, StoreError>;
 
 /// Another number makes every node rebuild its index.
-const SCHEMA: u32 = 2;
+const SCHEMA: u32 = 3;
 
 /// Tables are without rowid where a row is found by its key and small.
 const TABLES: &str = "

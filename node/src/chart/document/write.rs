@@ -7,12 +7,12 @@ use crate::chart::change::{CHANGE_BYTES_MAX, OPERATIONS_MAX, RawChange};
 use crate::chart::conflict::ConflictKind;
 use crate::chart::grain::guarded;
 use crate::chart::register::{
-    DELETED, MOVED, Register, WHOLE, element_of, is_choice, set_member, split,
+    DELETED, MOVED, Register, WHOLE, element_of, is_choice, join, set_member, split,
 };
 use crate::chart::resource::{Resource, ResourceKey, is_element_name};
 use automerge::transaction::{CommitOptions, Transactable};
 use automerge::{ROOT, ReadDoc, ScalarValue};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Something that a person wants done to a resource.
@@ -38,6 +38,8 @@ pub enum Edit {
         /// The other document.
         to: String,
     },
+    /// Says that the resource lives in this document after all.
+    Stay(ResourceKey),
     /// Decides a conflict.
     Resolve {
         /// The resource.
@@ -144,11 +146,12 @@ impl Document {
                 }
                 draft.set(key, element, value.as_ref().filter(|value| !value.is_null()));
             }
-            Edit::Delete(key) => self.open_existing(key, drafts)?.flag(DELETED, true),
+            Edit::Delete(key) => self.open_existing(key, drafts)?.delete(),
             Edit::Move { key, to } => {
                 let registers = &mut self.open_existing(key, drafts)?.after.registers;
                 registers.insert(MOVED.to_owned(), Register::Text(to.clone()));
             }
+            Edit::Stay(key) => self.open_existing(key, drafts)?.stay(),
             Edit::Resolve { key, element, chosen, seen } => {
                 let draft = self.open_existing(key, drafts)?;
                 self.resolve(key, element, chosen, seen, draft)?;
@@ -193,7 +196,7 @@ impl Document {
         chosen: &Choice,
         seen: &str,
         draft: &mut Draft,
-    ) -> Result<(), ChartError> {
+    ) -> Result<Vec<String>, ChartError> {
         let (key_owned, name) = (|| key.clone(), || element.to_owned());
         let no_conflict = || ChartError::NoSuchConflict { key: key_owned(), element: name() };
         let story = self.journal.stories.get(key).ok_or_else(no_conflict)?;
@@ -229,7 +232,35 @@ impl Document {
                 }
             }
         }
-        Ok(())
+        Ok(elements)
+    }
+
+    /// What a decision in this document makes of the resource where it lives now: replaces in
+    /// `body` the elements that are decided; true if the decision is to delete it.
+    pub fn carry_decision(
+        &self,
+        key: &ResourceKey,
+        element: &str,
+        chosen: &Choice,
+        seen: &str,
+        body: &mut Map<String, Value>,
+    ) -> Result<bool, ChartError> {
+        let mut drafts = BTreeMap::new();
+        let draft = self.open_existing(key, &mut drafts)?;
+        let elements = self.resolve(key, element, chosen, seen, draft)?;
+        if *chosen == Choice::Both {
+            return Ok(false);
+        }
+        for element in elements.iter().filter(|element| *element != DELETED) {
+            let registers = draft.after.registers.get_key_value(element);
+            let decided =
+                join(&key.kind, &key.id, registers.map(|(e, r)| (e.as_str(), r)).into_iter());
+            let replaced =
+                |name: &String| element == WHOLE || element_of(&key.kind, name) == element;
+            body.retain(|name, _| !replaced(name));
+            body.extend(decided);
+        }
+        Ok(element == DELETED && draft.after.deleted())
     }
 
     /// Whether who saw the one conflict's versions saw all values of the other.
@@ -258,8 +289,7 @@ impl Document {
 
 impl Draft {
     fn put(&mut self, resource: &Resource) {
-        let kept = |name: &str| matches!(name, DELETED | MOVED);
-        self.after.registers.retain(|name, _| kept(name));
+        self.after.registers.retain(|name, _| name == DELETED);
         self.after.registers.extend(split(resource.kind(), resource.body()));
         if self.after.deleted() {
             self.flag(DELETED, false);
@@ -269,8 +299,19 @@ impl Draft {
     fn set(&mut self, key: &ResourceKey, element: &str, value: Option<&Value>) {
         let mut body = self.after.members(key);
         set_member(&key.kind, &mut body, element, value);
-        self.after.registers.retain(|name, _| matches!(name.as_str(), DELETED | MOVED));
+        self.after.registers.retain(|name, _| name == DELETED);
         self.after.registers.extend(split(&key.kind, &body));
+    }
+
+    fn delete(&mut self) {
+        self.stay();
+        self.flag(DELETED, true);
+    }
+
+    /// What is written where a resource is, says that it is there: were it to stay moved, nobody
+    /// who has the new home would see it.
+    fn stay(&mut self) {
+        self.after.registers.remove(MOVED);
     }
 
     fn flag(&mut self, element: &str, flag: bool) {
