@@ -29,4 +29,7 @@ pub use hostile::Refusal;
 pub use json::{canonical, parse_json};
 pub use register::WHOLE;
 pub use resource::{Resource, ResourceError, ResourceKey, is_resource_id, is_resource_type};
-pub use section::{CONFIDENTIALITY, Home, Section, VOLUME_RESOURCES_MAX, home, patient_id};
+pub use section::{
+    CONFIDENTIALITY, Home, Section, VOLUME_RESOURCES_MAX, home, is_restricted, patient_id,
+    section_of,
+};

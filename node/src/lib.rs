@@ -10,6 +10,7 @@
 //! | 0 | `base` | the standard library, ids from `sync-protocol` |
 
 pub mod access;
+pub mod audit;
 pub mod base;
 pub mod chart;
 pub mod identity;

@@ -19,11 +19,13 @@
 //! | [`documents`], `intake`, `homes`, [`project`] | entries to documents to index |
 //! | [`read`], [`search`], [`mod@write`], [`import`] | what people do with charts |
 //! | [`duplicates`], [`linked`] | the same patient in two charts: likely, said to be, said not to be |
+//! | [`door`], [`staff`], [`trail`] | who may, who works here, who did what |
 //! | [`verify`], [`status`] | is everything as it should be |
 //! | [`handle`] | the thread that owns it all, and group commit |
 
 pub mod author;
 pub mod documents;
+pub mod door;
 pub mod duplicates;
 pub mod error;
 pub mod handle;
@@ -40,7 +42,9 @@ pub mod read;
 pub mod receive;
 pub mod restore;
 pub mod search;
+pub mod staff;
 pub mod status;
+pub mod trail;
 pub mod verify;
 pub mod write;
 
@@ -48,6 +52,8 @@ pub use error::RecordsError;
 pub use handle::{Advance, Handle, Owner};
 pub use open::{Founded, Init};
 
+use crate::access::{StaffRoster, Tightening, roster};
+use crate::audit::AuditEvent;
 use crate::base::environment::Environment;
 use crate::identity::roster::Roster;
 use crate::store::index::Index;
@@ -61,6 +67,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Everything that one node holds; owned by one thread, usually through a [`Handle`].
 pub struct Records {
@@ -77,6 +84,10 @@ pub struct Records {
     time: HybridTime,
     /// Logs that grew since the last commit.
     grown: BTreeSet<LogId>,
+    /// Events of the audit trail that the next commit writes.
+    unwritten: Vec<AuditEvent>,
+    /// What the practice takes away from the role table.
+    tightening: Arc<Tightening>,
     /// What only an unlocked node has.
     charts: Option<Charts>,
 }
@@ -87,6 +98,9 @@ struct Charts {
     index: Index,
     keys: KeyBook,
     documents: Documents,
+    staff: StaffRoster,
+    /// The statements that the roster is folded from.
+    staff_said: Vec<roster::Said>,
 }
 
 impl fmt::Debug for Records {
@@ -133,6 +147,10 @@ impl Records {
     ///
     /// When it fails, nothing of that is kept, here or on disk.
     pub fn commit(&mut self) -> Result<Advance, RecordsError> {
+        if let Err(error) = self.write_trail() {
+            self.abandon()?;
+            return Err(RecordsError::NotCommitted(error.to_string()));
+        }
         if self.ledger.in_transaction()
             && let Err(error) = self.ledger.commit()
         {
@@ -149,6 +167,14 @@ impl Records {
         }
         let grown = std::mem::take(&mut self.grown);
         Ok(grown.into_iter().map(|log| (log, self.ledger.heads(&log).to_vec())).collect())
+    }
+
+    /// Commits before a call has ended, since what it hands out on the way must be on record.
+    fn commit_early(&mut self) -> Result<(), RecordsError> {
+        let advance = self.commit()?;
+        // Told to whoever listens with the commit that the caller waits for.
+        self.grown.extend(advance.into_iter().map(|(log, _)| log));
+        Ok(())
     }
 
     /// Does `f` whole or not at all; still not durable before the next commit.
@@ -201,6 +227,8 @@ impl Records {
     /// Gives up everything since the last commit.
     fn abandon(&mut self) -> Result<(), RecordsError> {
         self.grown.clear();
+        // Nobody gets an answer, so nothing was disclosed or done.
+        self.unwritten.clear();
         if self.ledger.in_transaction() {
             self.ledger.rollback()?;
         }
@@ -219,7 +247,7 @@ impl Records {
         }
         self.fold_roster()?;
         self.read_keys();
-        Ok(())
+        self.read_staff()
     }
 
     /// Saves what helps the next start, and closes.

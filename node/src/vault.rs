@@ -11,6 +11,7 @@ pub mod error;
 pub mod founding;
 pub mod keyring;
 pub mod passphrase;
+pub mod password;
 pub mod practice_file;
 pub mod pseudonym;
 pub mod recovery;

@@ -80,7 +80,7 @@ fn imports(arguments: &Arguments) -> Outcome<Value> {
 
 fn import(name: &str, sources: Vec<Source>) -> Outcome<Value> {
     let mut site = Site::found()?;
-    let report = site.records.import(&operator_permit(Action::Write), sources, |_, _| {})?;
+    let report = site.records.import(&operator_permit(Action::Import), sources, |_, _| {})?;
     let verified = node::now();
     let verify = site.records.verify(&operator_permit(Action::Administer), |_, _| {})?;
     Ok(json!({
@@ -110,7 +110,7 @@ fn observation(n: usize, patient: &str) -> Outcome<Resource> {
 
 fn acknowledged_writes(count: usize) -> Outcome<Value> {
     let mut site = Site::found()?;
-    let permit = operator_permit(Action::Write);
+    let permit = operator_permit(Action::Import);
     site.records
         .put(&permit, &Resource::from_value(json!({"resourceType": "Patient", "id": "p"}))?)?;
     site.records.commit()?;
@@ -134,7 +134,7 @@ fn acknowledged_writes(count: usize) -> Outcome<Value> {
 
 fn long_chart(encounters: usize) -> Outcome<Value> {
     let mut site = Site::found()?;
-    let permit = operator_permit(Action::Write);
+    let permit = operator_permit(Action::Import);
     let mut entry = vec![json!({"resource": {"resourceType": "Patient", "id": "p"},
         "request": {"method": "PUT", "url": "Patient/p"}})];
     for n in 0..encounters {
@@ -155,7 +155,7 @@ fn long_chart(encounters: usize) -> Outcome<Value> {
     let read = operator_permit(Action::Read);
     let listed = node::now();
     let page = Listing { patient: Some("p".into()), limit: usize::MAX >> 1, ..Listing::default() };
-    let resources = site.records.list(&read, &page)?.len();
+    let resources = site.records.list(&read, &page)?.shown.len();
     let list_ms = node::ms(listed.elapsed());
     let edited = node::now();
     let key = ResourceKey::new("Encounter", "e0")?;
@@ -176,7 +176,7 @@ fn many_charts(charts: usize) -> Outcome<Value> {
             name: n.to_string(),
             bytes: generator.patient(Size::Large).to_string().into(),
         };
-        let permit = operator_permit(Action::Write);
+        let permit = operator_permit(Action::Import);
         resources += site.records.import(&permit, vec![source], |_, _| {})?.resources;
     }
     let seconds = started.elapsed().as_secs_f64();

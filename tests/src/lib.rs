@@ -170,7 +170,7 @@ impl Node {
         bundles: Vec<(String, Vec<u8>)>,
     ) -> carnet_node::records::import::ImportReport {
         let sources = bundles.into_iter().map(|(name, bytes)| Source { name, bytes }).collect();
-        self.records.import(&permit(Action::Write), sources, |_, _| {}).expect("a report")
+        self.records.import(&permit(Action::Import), sources, |_, _| {}).expect("a report")
     }
 }
 

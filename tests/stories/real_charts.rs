@@ -90,7 +90,7 @@ fn round_trip(bundles: Vec<(String, Vec<u8>)>) -> Node {
     assert_eq!(a.digest(), b.digest());
     let mut exported = Vec::new();
     b.records
-        .export(&permit(Action::Read), None, |resource| {
+        .export(&permit(Action::Export), None, |resource| {
             exported.push(resource);
             true
         })

@@ -67,7 +67,7 @@ fn listed(node: &mut Node, listing: Listing) -> Vec<(String, String)> {
     let name = |body: &Value| {
         format!("{}/{}", body["resourceType"].as_str().unwrap(), body["id"].as_str().unwrap())
     };
-    let rows = rows.into_iter().map(|row| (name(&row.resource), row.patient.unwrap()));
+    let rows = rows.shown.into_iter().map(|row| (name(&row.resource), row.patient.unwrap()));
     rows.filter(|(name, _)| !name.starts_with("Linkage/")).collect()
 }
 

@@ -19,6 +19,9 @@ pub(crate) const OPERATIONS_MAX: usize = 131_072;
 /// Bytes of one change: what the ledger takes as one payload.
 pub(crate) const CHANGE_BYTES_MAX: usize = 4 << 20;
 
+/// The name of who made a change, which Automerge calls its message.
+const BY_BYTES_MAX: usize = 128;
+
 const MAGIC: [u8; 4] = [0x85, 0x6f, 0x4a, 0x83];
 const CHUNK_CHANGE: u8 = 1;
 const HASH_BYTES: usize = 32;
@@ -41,6 +44,8 @@ pub(crate) struct RawChange<'a> {
     pub(crate) start: u64,
     /// Its author's clock.
     pub(crate) unix_ms: u64,
+    /// The person or program that made it, where the author's node named one.
+    pub(crate) by: Option<&'a str>,
     /// What it does, in order.
     pub(crate) operations: Vec<Operation<'a>>,
 }
@@ -83,9 +88,11 @@ impl<'a> RawChange<'a> {
         let own = actor(&mut cursor)?;
         let (sequence, start) = (cursor.unsigned()?, cursor.unsigned()?);
         let unix_ms = u64::try_from(cursor.signed()?).map_err(|_| Refusal::Malformed)?;
-        if cursor.unsigned()? != 0 {
-            return Err(Refusal::Foreign("a message"));
-        }
+        let by = match cursor.count(1)? {
+            0 => None,
+            length if length > BY_BYTES_MAX => return Err(Refusal::TooLarge),
+            length => Some(actor_name(cursor.take(length)?)?),
+        };
         let mut actors = vec![own];
         for _ in 0..cursor.count(17)? {
             actors.push(actor(&mut cursor)?);
@@ -102,13 +109,19 @@ impl<'a> RawChange<'a> {
         if last > u64::from(u32::MAX) {
             return Err(Refusal::Malformed);
         }
-        Ok(Self { hash, dependencies, actors, sequence, start, unix_ms, operations })
+        Ok(Self { hash, dependencies, actors, sequence, start, unix_ms, by, operations })
     }
 
     /// The counter of its last operation.
     pub(crate) fn end(&self) -> u64 {
         self.start + self.operations.len() as u64 - 1
     }
+}
+
+/// Who made the change: one line without spaces, as user ids and programs' ids are.
+fn actor_name(bytes: &[u8]) -> Result<&str, Refusal> {
+    let name = std::str::from_utf8(bytes).map_err(|_| Refusal::Malformed)?;
+    if name.bytes().all(|b| b.is_ascii_graphic()) { Ok(name) } else { Err(Refusal::Malformed) }
 }
 
 /// The chunk's data, after magic, kind, length and checksum were found right.

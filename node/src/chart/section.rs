@@ -2,7 +2,7 @@
 
 use super::grain;
 use super::resource::Resource;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 /// Resources in one volume of a section; the next one starts a new volume. A document of this
 /// size loads in milliseconds on a small machine, and one edit of it stays cheap.
@@ -51,12 +51,32 @@ pub struct Home {
 /// Where this resource belongs by its content: its labels first, then its patient, then its type.
 pub fn home(resource: &Resource) -> Home {
     let patient = patient_of(resource);
-    let section = match grain::rule(resource.kind()) {
-        _ if is_restricted(resource.body()) => Section::Restricted,
-        Some(rule) if patient.is_some() => rule.section,
-        _ => Section::Standalone,
-    };
+    let restricted = resource.body().get("meta").is_some_and(has_restricted_label);
+    let section = section_of(resource.kind(), patient.is_some(), restricted);
     Home { patient, section }
+}
+
+/// The section in which a resource of this type, with or without a patient, belongs.
+pub fn section_of(kind: &str, has_patient: bool, restricted: bool) -> Section {
+    match grain::rule(kind) {
+        _ if restricted => Section::Restricted,
+        Some(rule) if has_patient => rule.section,
+        _ => Section::Standalone,
+    }
+}
+
+/// Whether a resource is labelled restricted or very restricted.
+pub fn is_restricted(body: &Value) -> bool {
+    has_restricted_label(&body["meta"])
+}
+
+fn has_restricted_label(meta: &Value) -> bool {
+    let labels = meta["security"].as_array();
+    labels.is_some_and(|labels| {
+        labels.iter().any(|label| {
+            label["system"] == CONFIDENTIALITY && matches!(label["code"].as_str(), Some("R" | "V"))
+        })
+    })
 }
 
 fn patient_of(resource: &Resource) -> Option<String> {
@@ -86,16 +106,6 @@ pub fn patient_id(reference: &str) -> Option<String> {
     let id = steps.by_ref().skip_while(|step| *step != "Patient").nth(1)?;
     let version_or_nothing = matches!(steps.next(), None | Some("_history"));
     (version_or_nothing && super::resource::is_resource_id(id)).then(|| id.to_owned())
-}
-
-fn is_restricted(body: &Map<String, Value>) -> bool {
-    let labels = body.get("meta").and_then(|meta| meta.get("security")).and_then(Value::as_array);
-    labels.is_some_and(|labels| {
-        labels.iter().any(|label| {
-            label.get("system").and_then(Value::as_str) == Some(CONFIDENTIALITY)
-                && matches!(label.get("code").and_then(Value::as_str), Some("R" | "V"))
-        })
-    })
 }
 
 #[cfg(test)]

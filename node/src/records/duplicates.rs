@@ -14,7 +14,7 @@ mod score;
 pub use score::{Evidence, LIKELY, Reason};
 
 use super::linked::People;
-use super::read::{body_of, require};
+use super::read::body_of;
 use super::search::{PatientHit, patient_hit};
 use super::{Records, RecordsError};
 use crate::access::{Action, Permit};
@@ -58,7 +58,7 @@ impl Records {
         permit: &Permit,
         limit: usize,
     ) -> Result<Vec<LikelyPair>, RecordsError> {
-        require(permit, Action::Search)?;
+        self.require(permit, Action::Search)?;
         self.catch_up()?;
         let people = People::of(&self.charts()?.index.linkages(None)?);
         let mut open = Vec::new();
@@ -66,11 +66,22 @@ impl Records {
             let pair = self.likely_pair(a, b)?;
             open.extend(pair.map(|pair| LikelyPair { contradicted: true, ..pair }));
         }
-        for pair in self.open_pairs(None)?.iter().take(limit) {
+        for pair in self.open_pairs(None)? {
+            if open.len() >= limit {
+                break;
+            }
             open.extend(self.likely_pair(&pair.a, &pair.b)?);
         }
-        open.truncate(limit);
-        Ok(open)
+        let judge = self.judge(permit);
+        let mut seen = Vec::new();
+        for pair in open.into_iter().take(limit) {
+            let [a, b] = &pair.patients;
+            if judge.admits_patient(&a.id)? && judge.admits_patient(&b.id)? {
+                seen.push(pair);
+            }
+        }
+        self.note_search(permit, seen.len());
+        Ok(seen)
     }
 
     /// The patients who are likely the same as one that is registered, the likeliest first;
@@ -80,7 +91,7 @@ impl Records {
         permit: &Permit,
         patient: &str,
     ) -> Result<Vec<LikelySame>, RecordsError> {
-        require(permit, Action::Search)?;
+        self.require(permit, Action::Search)?;
         self.catch_up()?;
         let mut likely = Vec::new();
         for pair in self.open_pairs(Some(patient))? {
@@ -92,7 +103,7 @@ impl Records {
                 likely.push(LikelySame { patient: other, reasons });
             }
         }
-        Ok(likely)
+        self.only_seen(permit, likely)
     }
 
     /// The registered patients who are likely the same as one who is not registered yet, the
@@ -103,7 +114,7 @@ impl Records {
         candidate: &Value,
         limit: usize,
     ) -> Result<Vec<LikelySame>, RecordsError> {
-        require(permit, Action::Search)?;
+        self.require(permit, Action::Search)?;
         self.catch_up()?;
         let profile = Profile::of(candidate);
         let mut found: Vec<(Score, String)> = Vec::new();
@@ -119,7 +130,24 @@ impl Records {
             let patient = self.patient_hit(&patient, score)?;
             likely.extend(patient.map(|patient| LikelySame { patient, reasons }));
         }
-        Ok(likely)
+        self.only_seen(permit, likely)
+    }
+
+    /// Those that the permit covers, on record.
+    fn only_seen(
+        &mut self,
+        permit: &Permit,
+        likely: Vec<LikelySame>,
+    ) -> Result<Vec<LikelySame>, RecordsError> {
+        let judge = self.judge(permit);
+        let mut seen = Vec::new();
+        for same in likely {
+            if judge.admits_patient(&same.patient.id)? {
+                seen.push(same);
+            }
+        }
+        self.note_search(permit, seen.len());
+        Ok(seen)
     }
 
     fn open_pairs(&self, patient: Option<&str>) -> Result<Vec<PairRow>, RecordsError> {

@@ -1,6 +1,7 @@
 //! What can go wrong at the door, kept apart by whose fault it is.
 
 use super::import::BundleError;
+use crate::access::Denial;
 use crate::chart::ChartError;
 use crate::identity::enrolment::EnrolmentError;
 use crate::store::StoreError;
@@ -29,9 +30,9 @@ pub enum RecordsError {
         "the node is locked: it receives and forwards, and can't read or write; unlock it with `carnet unlock`"
     )]
     Locked,
-    /// The permit does not cover the act.
-    #[error("not permitted: this permit is not one to {0}")]
-    NotPermitted(&'static str),
+    /// The rules do not allow it.
+    #[error(transparent)]
+    Denied(#[from] Denial),
     /// Nothing of that name is known here.
     #[error("{kind}/{id} is not known on this node; check the id, or wait until it has arrived")]
     NoSuchResource {

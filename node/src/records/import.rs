@@ -17,7 +17,6 @@ mod source;
 pub use bundle::BundleError;
 pub use source::Source;
 
-use super::read::require;
 use super::{Records, RecordsError};
 use crate::access::{Action, Permit};
 use bundle::Counts;
@@ -111,14 +110,14 @@ impl Records {
         permit: &Permit,
         import: &mut Import,
     ) -> Result<bool, RecordsError> {
-        require(permit, Action::Write)?;
+        self.require(permit, Action::Import)?;
         let Some(parcel) = import.waiting.pop() else {
             return Ok(import.next_round());
         };
         self.catch_up()?;
         let file = parcel.file.clone();
         let number = parcel.number;
-        let taken = self.atomically(|records| records.take_bundle(&parcel, &import.placed));
+        let taken = self.atomically(|records| records.take_bundle(permit, &parcel, &import.placed));
         let failure = |entry, reason| ImportFailure { file, bundle: number, entry, reason };
         match taken {
             Ok(taken) => {
@@ -129,6 +128,9 @@ impl Records {
                 import.report.skipped += skipped;
                 import.placed.extend(taken.placed);
                 import.progress = true;
+                let mut event = self.event_of(permit, "import");
+                event.count = resources;
+                self.note_event(event);
             }
             Err(RecordsError::Import(BundleError { entry, reason, waits: true })) => {
                 import.retry.push((parcel, failure(entry, reason)));
@@ -138,6 +140,7 @@ impl Records {
             }
             // A chart that refuses the content is the bundle's fault; all else is the node's.
             Err(RecordsError::Chart(error)) => import.fail(failure(None, error.to_string())),
+            Err(RecordsError::Denied(denial)) => import.fail(failure(None, denial.to_string())),
             Err(RecordsError::BadRequest(reason)) => import.fail(failure(None, reason)),
             Err(error) => return Err(error),
         }

@@ -78,7 +78,7 @@ impl Records {
             Ok(applied) => {
                 self.begin()?;
                 let index = &mut self.charts_mut()?.index;
-                index.put_change(&applied.hash.0, arrival)?;
+                index.put_change(&applied.hash.0, arrival, applied.by.as_deref())?;
                 resident.note(arrival, applied.known);
                 resident.touched.extend(applied.touched);
                 match applied.known {
@@ -185,7 +185,7 @@ impl Records {
     }
 
     /// Whether the entry was written after its node was cut off.
-    fn is_cut(&self, held: &Held) -> bool {
+    pub(super) fn is_cut(&self, held: &Held) -> bool {
         let header = &held.entry.header;
         self.roster.cut(&header.log).is_some_and(|cut| header.sequence > cut.sequence)
     }

@@ -10,7 +10,7 @@
 //! can be taken back.
 
 use super::homes::Homes;
-use super::read::{body_of, require};
+use super::read::body_of;
 use super::search::items;
 use super::write::Saved;
 use super::{Records, RecordsError};
@@ -47,8 +47,10 @@ impl Records {
         permit: &Permit,
         patient: &str,
     ) -> Result<Vec<PersonChart>, RecordsError> {
-        require(permit, Action::Read)?;
+        self.require(permit, Action::Read)?;
         self.catch_up()?;
+        let row = self.row(&patient_key(patient)?)?;
+        self.admit(permit, &row, false)?;
         let mut charts = Vec::new();
         for id in self.charts()?.index.person(patient)? {
             let mut chart = PersonChart {
@@ -96,9 +98,15 @@ impl Records {
         b: &str,
         said: Said,
     ) -> Result<Saved, RecordsError> {
-        require(permit, Action::Write)?;
+        self.require(permit, Action::Write)?;
         self.catch_up()?;
         let (a, b) = (a.min(b), a.max(b));
+        for id in [a, b] {
+            let row = self.charts()?.index.resource("Patient", id)?;
+            if let Some(row) = row {
+                self.admit(permit, &row, true)?;
+            }
+        }
         let mut rows = self.charts()?.index.linkages(Some(a))?;
         rows.retain(|row| row.a == a && row.b == b);
         self.refuse_senseless(a, b, said, &rows)?;
@@ -109,7 +117,7 @@ impl Records {
             _ => None,
         };
         let key = taken_back.map_or_else(|| Ok(own.clone()), |id| linkage_key(id))?;
-        self.write_planned(&key, |records, plan| {
+        self.write_planned(permit, "write", &key, |records, plan| {
             for row in rows.iter().filter(|row| !is_own(row) && row.said != said) {
                 // What another system has said is taken back in its own words.
                 let body = body_of(&records.row(&linkage_key(&row.id)?)?)?;

@@ -1,7 +1,7 @@
 //! Who belongs to the practice: invitations, admission, suspension and revocation, the practice key.
 
 use super::open::CERTIFICATE_MS;
-use super::read::{instant, require};
+use super::read::instant;
 use super::{Records, RecordsError};
 use crate::access::{Action, Permit};
 use crate::base::private::Private;
@@ -72,7 +72,7 @@ pub struct NodeRow {
 impl Records {
     /// Makes a one-use invitation, which this node answers by itself from then on.
     pub fn invite(&mut self, permit: &Permit, invite: Invite) -> Result<Invitation, RecordsError> {
-        require(permit, Action::Administer)?;
+        self.require(permit, Action::Administer)?;
         let token: [u8; 32] = self.environment.random();
         let expires_ms = self.environment.unix_ms().saturating_add(invite.valid_ms);
         let grant = self.grant(&invite, token_hash(&token), expires_ms)?;
@@ -150,7 +150,7 @@ impl Records {
         if self.is_locked() {
             return Ok(JoinAnswer::Refused(JoinRefusal::Locked));
         }
-        let certificate = self.admit(body.keys, grant)?;
+        let certificate = self.certify(body.keys, grant)?;
         self.admission(certificate)
     }
 
@@ -161,7 +161,7 @@ impl Records {
         request: &EnrolmentRequest,
         mut invite: Invite,
     ) -> Result<EnrolmentAnswer, RecordsError> {
-        require(permit, Action::Administer)?;
+        self.require(permit, Action::Administer)?;
         self.charts()?;
         if invite.site.is_empty() {
             invite.site.clone_from(&request.site);
@@ -172,7 +172,7 @@ impl Records {
             None => {
                 let expires_ms = self.environment.unix_ms().saturating_add(invite.valid_ms);
                 let grant = self.grant(&invite, self.environment.random(), expires_ms)?;
-                self.admit(request.keys, grant)?
+                self.certify(request.keys, grant)?
             }
         };
         let mut runs = Vec::new();
@@ -199,7 +199,7 @@ impl Records {
         })
     }
 
-    fn admit(
+    fn certify(
         &mut self,
         keys: NodeKeys,
         grant: SignedGrant,
@@ -256,7 +256,7 @@ impl Records {
         kind: RevocationKind,
         practice: Option<&PracticeSecret>,
     ) -> Result<(), RecordsError> {
-        require(permit, Action::Administer)?;
+        self.require(permit, Action::Administer)?;
         if *node == self.keyring.node() {
             return Err(RecordsError::BadRequest(
                 "a node can't revoke itself; do it on another node of the practice".into(),
@@ -375,7 +375,7 @@ impl Records {
         passphrase: &Private<String>,
         remove: bool,
     ) -> Result<String, RecordsError> {
-        require(permit, Action::Administer)?;
+        self.require(permit, Action::Administer)?;
         let key = self.practice_key(secret)?;
         let text = vault::export_practice_key(&self.environment, &key, passphrase)?;
         if remove && self.keyring.has_practice_key() {
@@ -391,7 +391,7 @@ impl Records {
         text: &str,
         passphrase: &Private<String>,
     ) -> Result<(), RecordsError> {
-        require(permit, Action::Administer)?;
+        self.require(permit, Action::Administer)?;
         let key = vault::import_practice_key(text, passphrase)?;
         if key.id() != self.practice() {
             return Err(RecordsError::Refused("this is the key of another practice".into()));

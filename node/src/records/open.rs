@@ -2,6 +2,8 @@
 
 use super::documents::Documents;
 use super::{Charts, Records, RecordsError};
+use crate::access::{Actor, StaffRoster};
+use crate::audit::AuditOutcome;
 use crate::base::environment::Environment;
 use crate::base::private::Private;
 use crate::identity::roster::{Fact, Roster};
@@ -19,6 +21,7 @@ use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// How long a certificate lasts: five years. An expired one warns and refuses nothing.
 pub(super) const CERTIFICATE_MS: u64 = 5 * 365 * 24 * 3600 * 1000;
@@ -124,6 +127,8 @@ impl Records {
             refused_statements: Vec::new(),
             time: HybridTime::default(),
             grown: BTreeSet::new(),
+            unwritten: Vec::new(),
+            tightening: Arc::default(),
             charts: None,
         };
         records.fold_roster()?;
@@ -138,9 +143,16 @@ impl Records {
 
     /// Unlocks the node, and catches up with what arrived while it was locked.
     pub fn unlock(&mut self, secret: &UnlockSecret) -> Result<(), RecordsError> {
-        let unlocked = self.keyring.unlock(secret)?;
+        let unlocked = match self.keyring.unlock(secret) {
+            Ok(unlocked) => unlocked,
+            Err(error) => {
+                self.note_act(&Actor::Operator, "unlock", "", AuditOutcome::Denied);
+                return Err(error.into());
+            }
+        };
         if self.charts.is_none() {
             self.open_charts(unlocked)?;
+            self.note_event(self.event_of_node("unlock"));
         }
         self.tend_keys()
     }
@@ -152,11 +164,16 @@ impl Records {
         new: &Private<String>,
     ) -> Result<(), RecordsError> {
         let unlocked = self.keyring.unlock(old)?;
-        Ok(self.keyring.set_passphrase(&self.environment, &unlocked, new)?)
+        self.keyring.set_passphrase(&self.environment, &unlocked, new)?;
+        self.note_act(&Actor::Operator, "key-change", "passphrase", AuditOutcome::Done);
+        Ok(())
     }
 
     /// Forgets every key that reads: from here on the node works for its peers only.
     pub fn lock(&mut self) -> Result<(), RecordsError> {
+        if !self.is_locked() {
+            self.note_event(self.event_of_node("lock"));
+        }
         self.save_documents()?;
         self.commit()?;
         self.charts = None;
@@ -175,8 +192,16 @@ impl Records {
             Err(error) => return Err(error.into()),
         };
         let keys = KeyBook::read(&self.roster, unlocked.hpke());
-        self.charts = Some(Charts { unlocked, index, keys, documents: Documents::default() });
-        Ok(())
+        self.charts = Some(Charts {
+            unlocked,
+            index,
+            keys,
+            documents: Documents::default(),
+            staff: StaffRoster::default(),
+            staff_said: Vec::new(),
+        });
+        self.read_staff()?;
+        self.take_up_waiting()
     }
 
     /// Folds the control channel anew.

@@ -55,6 +55,9 @@ impl Records {
                 by_document.entry(held.entry.header.document).or_default().push(held);
             }
         }
+        for held in page.iter().filter(|held| held.entry.header.log.channel == Channel::Audit) {
+            self.project_trail(held)?;
+        }
         for (document, entries) in by_document {
             self.with_document(&document, |records, resident| {
                 for held in entries {
@@ -192,6 +195,7 @@ impl Records {
             arrival: version.arrival,
             deleted: view.deleted,
             conflicted: !rows.is_empty(),
+            heads: view.heads.iter().flat_map(|head| head.0).collect(),
         };
         let index = &mut self.charts_mut()?.index;
         index.put_resource(&row)?;
@@ -216,7 +220,7 @@ impl Records {
     ) -> Result<Option<NodeId>, RecordsError> {
         let mut first: Option<Stamp> = None;
         for (_, view) in views {
-            let stamp = self.stamp_of(&view.first.0, stamps)?;
+            let stamp = self.stamp_of(&view.first.0, stamps)?.stamp;
             let earlier = |known: &Stamp| (known.time, known.id) <= (stamp.time, stamp.id);
             first = first.filter(earlier).or(Some(stamp));
         }
@@ -233,7 +237,7 @@ impl Records {
         let mut ids: Vec<EntryId> = Vec::new();
         let (mut updated_ms, mut arrival) = (0, 0);
         for head in heads {
-            let stamp = self.stamp_of(&head.0, stamps)?;
+            let stamp = self.stamp_of(&head.0, stamps)?.stamp;
             ids.push(stamp.id);
             updated_ms = updated_ms.max(stamp.time.unix_ms());
             arrival = arrival.max(stamp.arrival);
@@ -252,24 +256,24 @@ impl Records {
         Ok(Version { id, updated_ms, arrival })
     }
 
-    /// The entry that brought a change.
+    /// The entry that brought a change, and who made it.
     pub(super) fn stamp_of(
         &self,
         hash: &[u8; 32],
         stamps: &mut Stamps,
-    ) -> Result<Stamp, RecordsError> {
-        if let Some(stamp) = stamps.0.get(hash) {
-            return Ok(*stamp);
+    ) -> Result<Authored, RecordsError> {
+        if let Some(authored) = stamps.0.get(hash) {
+            return Ok(authored.clone());
         }
-        let arrival = self.charts()?.index.change_arrival(hash)?;
-        let stamp = match arrival {
-            Some(arrival) => self.ledger.stamp_at(arrival)?,
+        let found = match self.charts()?.index.change(hash)? {
+            Some((arrival, by)) => self.ledger.stamp_at(arrival)?.map(|stamp| (stamp, by)),
             None => None,
         };
-        let stamp =
-            stamp.ok_or_else(|| RecordsError::Bug("a change without its entry".to_owned()))?;
-        stamps.0.insert(*hash, stamp);
-        Ok(stamp)
+        let (stamp, by) =
+            found.ok_or_else(|| RecordsError::Bug("a change without its entry".to_owned()))?;
+        let authored = Authored { stamp, by };
+        stamps.0.insert(*hash, authored.clone());
+        Ok(authored)
     }
 
     /// A dispute between homes, as a conflict of the whole resource.
@@ -286,7 +290,7 @@ impl Records {
             let (_, view) = side.standing;
             let mut newest = None;
             for head in &view.heads {
-                let stamp = self.stamp_of(&head.0, stamps)?;
+                let stamp = self.stamp_of(&head.0, stamps)?.stamp;
                 newest = newest.max(Some((stamp.time, stamp.id, *head)));
             }
             let (_, _, change) =
@@ -345,11 +349,13 @@ impl Records {
         value: &ConflictValue,
         stamps: &mut Stamps,
     ) -> Result<Value, RecordsError> {
-        let stamp = self.stamp_of(&value.change.0, stamps)?;
+        let authored = self.stamp_of(&value.change.0, stamps)?;
+        let stamp = authored.stamp;
         let mut shown = json!({
             "id": value.change.value_id(),
             "value": value.value,
-            "author": stamp.log.author.node.to_string(),
+            "author": authored.author(),
+            "node": stamp.log.author.node.to_string(),
             "site": self.site_of(&stamp.log.author.node),
             "time": super::read::instant(stamp.time.unix_ms()),
         });
@@ -375,7 +381,22 @@ fn forget(index: &mut Index, key: &ResourceKey) -> Result<(), RecordsError> {
 
 /// The entries of changes that were just looked up: the many resources of one import share one.
 #[derive(Default)]
-pub(super) struct Stamps(BTreeMap<[u8; 32], Stamp>);
+pub(super) struct Stamps(BTreeMap<[u8; 32], Authored>);
+
+/// The entry that brought a change, and who made it.
+#[derive(Clone, Debug)]
+pub(super) struct Authored {
+    pub stamp: Stamp,
+    /// The person or program, where one is named.
+    pub by: Option<String>,
+}
+
+impl Authored {
+    /// Whom to name: the person, or else the node.
+    pub(super) fn author(&self) -> String {
+        self.by.clone().unwrap_or_else(|| self.stamp.log.author.node.to_string())
+    }
+}
 
 struct Version {
     id: String,

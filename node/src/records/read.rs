@@ -3,9 +3,10 @@
 //! Whatever leaves here carries its conflicts: a tag, and an extension with every value, so that
 //! no value that a merge happened to pick is ever presented alone.
 
-use super::project::Stamps;
+use super::door::Judge;
+use super::project::{Authored, Stamps};
 use super::{Records, RecordsError};
-use crate::access::{Action, Permit};
+use crate::access::{Action, Permit, Purpose};
 use crate::chart::{ResourceKey, canonical};
 use crate::store::index::{ConflictFilter, ConflictRow, Listing, ResourceRow};
 use crate::vault;
@@ -42,15 +43,30 @@ pub struct Shown {
     pub patient: Option<String>,
 }
 
+/// A page of resources.
+#[derive(Clone, Debug)]
+pub struct Listed {
+    /// Those that the permit covers.
+    pub shown: Vec<Shown>,
+    /// How many it does not cover.
+    pub withheld: u64,
+    /// Type and id of the page's last: the next page begins after it. None at the end.
+    pub last: Option<(String, String)>,
+}
+
 /// One version in a resource's history.
 #[derive(Clone, Debug, Serialize)]
 pub struct HistoryEntry {
     /// The version: the id of the entry that made it.
     pub version: String,
-    /// The node that wrote it.
+    /// Who wrote it: a person or program, or the node where none is named.
     pub author: String,
+    /// The node that wrote it.
+    pub node: String,
     /// The node's site.
     pub site: String,
+    /// Whether its author had been suspended, at a node that did not know it yet.
+    pub late: bool,
     /// When, by the author's clock.
     pub time: String,
     /// Whether this version deleted the resource.
@@ -79,31 +95,89 @@ pub struct OpenConflict {
 impl Records {
     /// One resource.
     pub fn read(&mut self, permit: &Permit, key: &ResourceKey) -> Result<Shown, RecordsError> {
-        require(permit, Action::Read)?;
+        self.require(permit, Action::Read)?;
         self.catch_up()?;
         let row = self.row(key)?;
+        self.admit(permit, &row, false)?;
+        self.note_use(permit, "read", &row)?;
         self.shown(&row)
     }
 
-    /// A page of resources, by type or by patient. Of a patient whose chart is linked with others,
-    /// those of the one chart alone, unless the listing asks for what is `linked`.
-    pub fn list(&mut self, permit: &Permit, page: &Listing) -> Result<Vec<Shown>, RecordsError> {
-        require(permit, Action::Read)?;
+    /// A page of resources, by type or by patient: those that the permit covers. Of a patient whose
+    /// chart is linked with others, those of the one chart alone, unless the listing asks for what
+    /// is `linked`.
+    pub fn list(&mut self, permit: &Permit, page: &Listing) -> Result<Listed, RecordsError> {
+        self.require(permit, Action::Read)?;
         self.catch_up()?;
         let rows = self.charts()?.index.list(page)?;
-        rows.iter().map(|row| self.shown(row)).collect()
+        let last = rows.last().map(|row| (row.kind.clone(), row.id.clone()));
+        let judge = self.judge(permit);
+        let (mut shown, mut withheld) = (Vec::new(), 0);
+        for row in &rows {
+            match self.shown_if(&judge, row)? {
+                Some(resource) => shown.push(resource),
+                None => withheld += 1,
+            }
+        }
+        let exporting = permit.action() == Action::Export;
+        let mut event = self.event_of(permit, if exporting { "export" } else { "list" });
+        event.consents = judge.consents(page.patient.as_deref())?;
+        event.patient.clone_from(&page.patient);
+        event.subject.clone_from(&page.kind);
+        event.count = shown.len() as u64;
+        self.note_event(event);
+        Ok(Listed { shown, withheld, last })
     }
 
-    /// Every resource that is not deleted, by type and id; `take` ends the export by returning
-    /// false. Of a patient, the one chart, without those that are linked with it.
+    fn shown_if(
+        &self,
+        judge: &Judge<'_>,
+        row: &ResourceRow,
+    ) -> Result<Option<Shown>, RecordsError> {
+        let body = body_of(row)?;
+        match judge.decide_row(row, &body, false)? {
+            Ok(()) => self.shown(row).map(Some),
+            Err(_) => Ok(None),
+        }
+    }
+
+    /// Puts on record that a resource was seen or changed.
+    pub(super) fn note_use(
+        &mut self,
+        permit: &Permit,
+        action: &str,
+        row: &ResourceRow,
+    ) -> Result<(), RecordsError> {
+        let mut event = self.event_of(permit, action);
+        event.consents = self.judge(permit).consents(row.patient.as_deref())?;
+        event.subject = Some(format!("{}/{}", row.kind, row.id));
+        event.patient.clone_from(&row.patient);
+        if let Some(patient) = &row.patient
+            && self.in_emergency(permit.actor(), patient)
+        {
+            event.purpose = Purpose::Emergency.code().to_owned();
+        }
+        event.count = 1;
+        self.note_event(event);
+        Ok(())
+    }
+
+    /// Every resource that is not deleted and that the permit covers, by type and id; `take` ends
+    /// the export by returning false. On record, and durably so, before the first is handed out.
+    /// Of a patient, the one chart, without those that are linked with it.
     pub fn export(
         &mut self,
         permit: &Permit,
         patient: Option<&str>,
         mut take: impl FnMut(Value) -> bool,
     ) -> Result<u64, RecordsError> {
-        require(permit, Action::Read)?;
+        self.require(permit, Action::Export)?;
         self.catch_up()?;
+        let mut event = self.event_of(permit, "export");
+        event.patient = patient.map(str::to_owned);
+        self.note_event(event);
+        self.commit_early()?;
+        let judge = self.judge(permit);
         let mut count = 0;
         let mut page =
             Listing { patient: patient.map(str::to_owned), limit: PAGE_ROWS, ..Listing::default() };
@@ -112,8 +186,9 @@ impl Records {
             let Some(last) = rows.last() else { return Ok(count) };
             page.after = Some((last.kind.clone(), last.id.clone()));
             for row in &rows {
+                let Some(shown) = self.shown_if(&judge, row)? else { continue };
                 count += 1;
-                if !take(self.shown(row)?.resource) {
+                if !take(shown.resource) {
                     return Ok(count);
                 }
             }
@@ -126,22 +201,27 @@ impl Records {
         permit: &Permit,
         key: &ResourceKey,
     ) -> Result<Vec<HistoryEntry>, RecordsError> {
-        require(permit, Action::Read)?;
+        self.require(permit, Action::Read)?;
         self.catch_up()?;
-        self.row(key)?;
+        let row = self.row(key)?;
+        self.admit(permit, &row, false)?;
+        self.note_use(permit, "history", &row)?;
         let mut stamps = Stamps::default();
         let mut entries = Vec::new();
         for home in self.charts()?.index.homes(&key.kind, &key.id)? {
             let versions = self.with_document(&home, |_, r| Ok(r.document.history(key)))?;
             for version in versions {
-                let stamp = self.stamp_of(&version.change.0, &mut stamps)?;
-                let author = stamp.log.author.node;
+                let authored = self.stamp_of(&version.change.0, &mut stamps)?;
+                let stamp = authored.stamp;
+                let node = stamp.log.author.node;
                 entries.push((
                     stamp.time,
                     HistoryEntry {
                         version: stamp.id.to_string(),
-                        author: author.to_string(),
-                        site: self.site_of(&author),
+                        author: authored.author(),
+                        node: node.to_string(),
+                        site: self.site_of(&node),
+                        late: self.is_late(&authored),
                         time: instant(stamp.time.unix_ms()),
                         deleted: version.deleted,
                         resource: version.body,
@@ -163,7 +243,7 @@ impl Records {
         permit: &Permit,
         resource: Option<&ResourceKey>,
     ) -> Result<Vec<OpenConflict>, RecordsError> {
-        require(permit, Action::Read)?;
+        self.require(permit, Action::Read)?;
         self.catch_up()?;
         let mut filter = ConflictFilter {
             resource: resource.map(|key| (key.kind.clone(), key.id.clone())),
@@ -174,12 +254,22 @@ impl Records {
         let mut open = Vec::new();
         loop {
             let rows = self.charts()?.index.conflicts(&filter)?;
-            let Some(last) = rows.last() else { return Ok(open) };
+            let Some(last) = rows.last() else { break };
             filter.after = Some(last.row);
+            let judge = self.judge(permit);
             for row in rows {
-                open.push(open_conflict(&row)?);
+                let resource = self.charts()?.index.resource(&row.resource_kind, &row.id)?;
+                let Some(resource) = resource else { continue };
+                if self.shown_if(&judge, &resource)?.is_some() {
+                    open.push(open_conflict(&row)?);
+                }
             }
         }
+        let mut event = self.event_of(permit, "conflicts");
+        event.subject = resource.map(ToString::to_string);
+        event.count = open.len() as u64;
+        self.note_event(event);
+        Ok(open)
     }
 
     pub(super) fn row(&self, key: &ResourceKey) -> Result<ResourceRow, RecordsError> {
@@ -203,6 +293,14 @@ impl Records {
             })?;
             mark_conflicts(&row.kind, &mut body, &rows)?;
         }
+        let late = self.is_written_late(row)?;
+        if late {
+            let tag = json!({
+                "system": TAG_SYSTEM, "code": "author-suspended",
+                "display": "Written by somebody who had been suspended; see the review list"
+            });
+            append(object_at(&mut body, "meta"), "tag", tag);
+        }
         Ok(Shown {
             resource: body,
             version: row.version.clone(),
@@ -213,22 +311,35 @@ impl Records {
         })
     }
 
+    /// Whether any of the changes that made this version was written by somebody suspended.
+    fn is_written_late(&self, row: &ResourceRow) -> Result<bool, RecordsError> {
+        let mut stamps = Stamps::default();
+        for head in row.heads.chunks_exact(32) {
+            let Ok(hash) = head.try_into() else { continue };
+            if self.charts()?.index.change(&hash)?.is_none_or(|(_, by)| by.is_none()) {
+                continue;
+            }
+            if self.is_late(&self.stamp_of(&hash, &mut stamps)?) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    pub(super) fn is_late(&self, authored: &Authored) -> bool {
+        let Some(by) = &authored.by else { return false };
+        let stamp = &authored.stamp;
+        self.charts
+            .as_ref()
+            .is_some_and(|charts| charts.staff.wrote_late(by, &stamp.log, stamp.sequence))
+    }
+
     /// The name of a node's site, as its certificate says.
     pub(super) fn site_of(&self, node: &NodeId) -> String {
         self.roster
             .certificate(node)
             .map_or_else(|| node.to_string(), |certificate| certificate.body.site.clone())
     }
-}
-
-pub(super) fn require(permit: &Permit, action: Action) -> Result<(), RecordsError> {
-    let name = match action {
-        Action::Read => "read",
-        Action::Write => "write",
-        Action::Search => "search",
-        Action::Administer => "administer",
-    };
-    if permit.allows(action) { Ok(()) } else { Err(RecordsError::NotPermitted(name)) }
 }
 
 /// The FHIR instant of a time, in UTC.

@@ -82,6 +82,14 @@ impl Records {
             return Ok(kept);
         }
         self.grown.insert(log);
+        if log.channel == Channel::Staff && self.charts.is_some() {
+            for arrival in appended.new {
+                if let Some(held) = self.ledger.at(arrival).map_err(RecordsError::from)? {
+                    self.hear_staff(&held)?;
+                }
+            }
+            return Ok(kept);
+        }
         if log.channel != Channel::Control {
             return Ok(kept);
         }
@@ -163,6 +171,8 @@ impl Records {
         for statement in statements {
             self.write_statement(&statement)?;
         }
+        // A new key may open what was said, a cut may unsay it.
+        self.read_staff()?;
         self.retry_unreadable()
     }
 }

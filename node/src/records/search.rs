@@ -1,6 +1,6 @@
 //! Finding patients, and resources by identifier.
 
-use super::read::{body_of, require};
+use super::read::body_of;
 use super::{Records, RecordsError};
 use crate::access::{Action, Permit};
 use crate::chart::ResourceKey;
@@ -41,16 +41,30 @@ impl Records {
         query: &str,
         limit: usize,
     ) -> Result<Vec<PatientHit>, RecordsError> {
-        require(permit, Action::Search)?;
+        self.require(permit, Action::Search)?;
         self.catch_up()?;
         let index = &self.charts()?.index;
+        let judge = self.judge(permit);
         let mut hits = Vec::new();
         for found in index.search_patients(query, limit.min(HITS_MAX))? {
             let Some(row) = index.resource("Patient", &found.patient)? else { continue };
+            let body = body_of(&row)?;
+            if judge.decide("Patient", &row.id, Some(&row.id), &body, false)?.is_err() {
+                continue;
+            }
             let site = self.registered_at(&row.id)?;
-            hits.push(patient_hit(&row, &body_of(&row)?, site, found.score));
+            hits.push(patient_hit(&row, &body, site, found.score));
         }
+        self.note_search(permit, hits.len());
         Ok(hits)
+    }
+
+    /// Puts on record that patients were looked for, and how many were found.
+    pub(super) fn note_search(&mut self, permit: &Permit, count: usize) {
+        let mut event = self.event_of(permit, "search");
+        event.subject = Some("Patient".into());
+        event.count = count as u64;
+        self.note_event(event);
     }
 }
 

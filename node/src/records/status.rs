@@ -11,7 +11,7 @@ use carnet_sync_protocol::wire;
 use serde::Serialize;
 
 /// A time before which no clock of a node of ours can be right (2026-01-01T00:00:00Z).
-const CLOCK_FLOOR_MS: u64 = 1_767_225_600_000;
+pub(super) const CLOCK_FLOOR_MS: u64 = 1_767_225_600_000;
 
 /// How the node is.
 #[derive(Clone, Debug, Serialize)]

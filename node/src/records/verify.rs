@@ -5,10 +5,11 @@
 //! which things arrived.
 
 use super::intake::WITHHELD;
-use super::read::{body_of, require};
+use super::read::body_of;
 use super::{Records, RecordsError};
 use crate::access::{Action, Permit};
 use crate::chart::{Document, canonical};
+use crate::store::ledger::Held;
 use crate::vault;
 use carnet_sync_protocol::entry::{ENTRY_DOMAIN, verify};
 use carnet_sync_protocol::id::{Channel, DocumentId, EntryId};
@@ -53,7 +54,7 @@ impl Records {
         permit: &Permit,
         mut progress: impl FnMut(u64, u64),
     ) -> Result<VerifyReport, RecordsError> {
-        require(permit, Action::Administer)?;
+        self.require(permit, Action::Operate)?;
         let mut report = VerifyReport::default();
         for problem in self.ledger.integrity_check()? {
             report.add(format!("log.db: {problem}"));
@@ -82,39 +83,46 @@ impl Records {
             let Some(last) = page.last() else { break };
             after = last.arrival;
             for held in &page {
-                report.entries += 1;
-                let entry = &held.entry;
-                let place = format!(
-                    "entry {} ({} {} of node {})",
-                    entry.id,
-                    entry.header.log.channel.name(),
-                    entry.header.sequence,
-                    entry.header.log.author.node
-                );
-                if !held.is_sound() {
-                    report.add(format!("{place}: altered, its hash does not fit"));
-                    continue;
-                }
-                if entry.header.sequence > 1 && !self.follows(&entry.header.previous)? {
-                    report.add(format!("{place}: the entry before it is missing"));
-                }
-                let node = &entry.header.log.author.node;
-                if let Some(signature) = &held.signature {
-                    report.signatures += 1;
-                    if verify(node.as_bytes(), ENTRY_DOMAIN, entry.id.as_bytes(), signature)
-                        .is_err()
-                    {
-                        report.add(format!("{place}: its signature does not verify"));
-                    }
-                }
-                if self.roster.certificate(node).is_none() {
-                    report.add(format!("{place}: its author has no certificate of the practice"));
-                }
-                self.verify_seal(held, &place, report);
+                self.verify_entry(held, report)?;
             }
             progress(report.entries, total);
         }
         self.verify_heads(report)
+    }
+
+    pub(super) fn verify_entry(
+        &self,
+        held: &Held,
+        report: &mut VerifyReport,
+    ) -> Result<(), RecordsError> {
+        report.entries += 1;
+        let entry = &held.entry;
+        let place = format!(
+            "entry {} ({} {} of node {})",
+            entry.id,
+            entry.header.log.channel.name(),
+            entry.header.sequence,
+            entry.header.log.author.node
+        );
+        if !held.is_sound() {
+            report.add(format!("{place}: altered, its hash does not fit"));
+            return Ok(());
+        }
+        if entry.header.sequence > 1 && !self.follows(&entry.header.previous)? {
+            report.add(format!("{place}: the entry before it is missing"));
+        }
+        let node = &entry.header.log.author.node;
+        if let Some(signature) = &held.signature {
+            report.signatures += 1;
+            if verify(node.as_bytes(), ENTRY_DOMAIN, entry.id.as_bytes(), signature).is_err() {
+                report.add(format!("{place}: its signature does not verify"));
+            }
+        }
+        if self.roster.certificate(node).is_none() {
+            report.add(format!("{place}: its author has no certificate of the practice"));
+        }
+        self.verify_seal(held, &place, report);
+        Ok(())
     }
 
     fn follows(&self, previous: &EntryId) -> Result<bool, RecordsError> {
@@ -137,12 +145,7 @@ impl Records {
         Ok(())
     }
 
-    fn verify_seal(
-        &self,
-        held: &crate::store::ledger::Held,
-        place: &str,
-        report: &mut VerifyReport,
-    ) {
+    fn verify_seal(&self, held: &Held, place: &str, report: &mut VerifyReport) {
         let header = &held.entry.header;
         let Some(charts) = &self.charts else { return };
         if !vault::CODECS.contains(&header.codec) {

@@ -2,9 +2,9 @@
 
 use super::author::{Content, Placed};
 use super::project::is_chart;
-use super::read::{body_of, require, strip_marks};
+use super::read::{body_of, strip_marks};
 use super::{Records, RecordsError};
-use crate::access::{Action, Permit};
+use crate::access::{Action, Actor, Permit};
 use crate::chart::{
     ChartError, Choice, Edit, Home, Resource, ResourceKey, Section, VOLUME_RESOURCES_MAX, Written,
     home,
@@ -80,9 +80,33 @@ pub(super) type Plan = BTreeMap<(Channel, DocumentId), Vec<Edit>>;
 impl Records {
     /// Creates or replaces a resource.
     pub fn put(&mut self, permit: &Permit, resource: &Resource) -> Result<Saved, RecordsError> {
-        require(permit, Action::Write)?;
+        self.require(permit, Action::Write)?;
         let key = resource.key();
-        self.write_planned(&key, |records, plan| records.plan_put(resource.clone(), plan))
+        self.catch_up()?;
+        let before = self.charts()?.index.resource(&key.kind, &key.id)?;
+        if let Some(row) = &before {
+            self.admit(permit, row, true)?;
+        }
+        self.admit_new(permit, resource)?;
+        let action = if before.is_some() { "write" } else { "create" };
+        self.write_planned(permit, action, &key, |records, plan| {
+            records.plan_put(resource.clone(), plan)
+        })
+    }
+
+    /// Refuses what the permit does not cover as it would become.
+    pub(super) fn admit_new(
+        &mut self,
+        permit: &Permit,
+        resource: &Resource,
+    ) -> Result<(), RecordsError> {
+        if permit.is_unlimited() {
+            return Ok(());
+        }
+        let patient = home(resource).patient;
+        let body = Value::Object(resource.body().clone());
+        let place = (resource.kind(), resource.id(), patient.as_deref());
+        self.admit_body(permit, place, &body)
     }
 
     /// Sets one element, or removes it.
@@ -92,7 +116,7 @@ impl Records {
         key: &ResourceKey,
         elements: &[(String, Option<Value>)],
     ) -> Result<Saved, RecordsError> {
-        require(permit, Action::Write)?;
+        self.require(permit, Action::Write)?;
         if let Some((name, _)) = elements.iter().find(|(name, _)| is_name(name)) {
             return Err(RecordsError::BadRequest(format!(
                 "{name} names the resource and cannot be edited; make a new resource instead"
@@ -100,6 +124,7 @@ impl Records {
         }
         self.catch_up()?;
         let row = self.row(key)?;
+        self.admit(permit, &row, true)?;
         if row.deleted {
             return Err(RecordsError::Deleted { kind: key.kind.clone(), id: key.id.clone() });
         }
@@ -115,8 +140,9 @@ impl Records {
         }
         let after = Resource::with_id(body, &key.id)
             .map_err(|error| RecordsError::BadRequest(error.to_string()))?;
+        self.admit_new(permit, &after)?;
         let stays = self.volume_of(&home(&after), key, &row.document)?.is_some();
-        self.write_planned(key, |records, plan| {
+        self.write_planned(permit, "write", key, |records, plan| {
             if !stays {
                 return records.plan_put(after, plan);
             }
@@ -134,10 +160,13 @@ impl Records {
 
     /// Deletes a resource; its history stays.
     pub fn delete(&mut self, permit: &Permit, key: &ResourceKey) -> Result<Saved, RecordsError> {
-        require(permit, Action::Write)?;
+        self.require(permit, Action::Write)?;
         self.catch_up()?;
         let row = self.row(key)?;
-        self.write_planned(key, |records, plan| records.plan_delete_at(key, &row.document, plan))
+        self.admit(permit, &row, true)?;
+        self.write_planned(permit, "delete", key, |records, plan| {
+            records.plan_delete_at(key, &row.document, plan)
+        })
     }
 
     /// Settles a conflict by a person's choice; refused when the values are no longer those seen.
@@ -149,8 +178,10 @@ impl Records {
         chosen: Choice,
         seen: &str,
     ) -> Result<Saved, RecordsError> {
-        require(permit, Action::Write)?;
+        self.require(permit, Action::Write)?;
         self.catch_up()?;
+        let row = self.row(key)?;
+        self.admit(permit, &row, true)?;
         let mut open = self.conflicts_of(key)?;
         open.retain(|conflict| conflict.element == element);
         let asked = open.iter().position(|conflict| conflict.seen == seen);
@@ -165,7 +196,7 @@ impl Records {
             return Err(ChartError::ConflictChanged { key: key.clone(), element }.into());
         }
         let homes = self.homes_of(key)?;
-        self.write_planned(key, |records, plan| {
+        self.write_planned(permit, "resolve", key, |records, plan| {
             if homes.rivalry().is_some_and(|rivalry| rivalry.seen == conflict.seen) {
                 return records.plan_settlement(key, &homes, &chosen, plan);
             }
@@ -254,6 +285,8 @@ impl Records {
 
     pub(super) fn write_planned(
         &mut self,
+        permit: &Permit,
+        action: &str,
         key: &ResourceKey,
         planning: impl FnOnce(&mut Self, &mut Plan) -> Result<(), RecordsError>,
     ) -> Result<Saved, RecordsError> {
@@ -261,9 +294,10 @@ impl Records {
         let placed = self.atomically(|records| {
             let mut plan = Plan::new();
             planning(records, &mut plan)?;
-            records.write_plan(plan)
+            records.write_plan(plan, permit.actor())
         })?;
         let row = self.row(key)?;
+        self.note_use(permit, action, &row)?;
         Ok(Saved { resource: key.to_string(), version: row.version, changed: !placed.is_empty() })
     }
 
@@ -323,13 +357,19 @@ impl Records {
     }
 
     /// Writes the planned edits: a change or more for each document, signed together by channel.
-    pub(super) fn write_plan(&mut self, plan: Plan) -> Result<Vec<Placed>, RecordsError> {
+    pub(super) fn write_plan(
+        &mut self,
+        plan: Plan,
+        actor: &Actor,
+    ) -> Result<Vec<Placed>, RecordsError> {
+        // The node's own name stands on every entry; the operator has no other.
+        let by = (*actor != Actor::Operator).then(|| actor.to_string());
         let unix_ms = self.environment.unix_ms();
         let mut by_channel: BTreeMap<Channel, Vec<Change>> = BTreeMap::new();
         for ((channel, document), edits) in plan {
             for part in portions(edits) {
                 let written = self.with_document(&document, |_, resident| {
-                    let written = resident.document.write(unix_ms, &part)?;
+                    let written = resident.document.write_as(by.as_deref(), unix_ms, &part)?;
                     resident.unsaved += u32::from(written.is_some());
                     Ok(written)
                 })?;
@@ -349,7 +389,8 @@ impl Records {
                 .collect();
             let placed = self.append_own(channel, &contents)?;
             for (change, placed) in changes.iter().zip(&placed) {
-                self.charts_mut()?.index.put_change(&change.written.hash.0, placed.arrival)?;
+                let hash = &change.written.hash.0;
+                self.charts_mut()?.index.put_change(hash, placed.arrival, by.as_deref())?;
             }
             written.extend(changes.into_iter().zip(placed));
         }

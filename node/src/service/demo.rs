@@ -288,7 +288,7 @@ async fn one(node: &Node, kind: &str) -> Result<Value, CommandError> {
     let page = Listing { kind: Some(kind.to_owned()), limit: 1, ..Listing::default() };
     let permit = operator_permit(Action::Read);
     let found = node.call(move |records| records.list(&permit, &page)).await?;
-    found.into_iter().next().map(|shown| shown.resource).ok_or_else(|| {
+    found.shown.into_iter().next().map(|shown| shown.resource).ok_or_else(|| {
         CommandError::not_found(format!("nobody was given a {kind}"))
             .advise("Invent more patients: `carnet demo --patients 50`")
     })

@@ -10,12 +10,14 @@ mod journal;
 mod pairs;
 mod patients;
 mod resources;
+mod trail;
 mod words;
 
 pub use journal::{Cause, ConflictFilter, ConflictRow, DocumentRow, Pending, Quarantined};
 pub use pairs::{LikenessRow, LinkageRow, PairRow, Said};
 pub use patients::{Found, PatientTerms};
 pub use resources::{Listing, ResourceRow};
+pub use trail::{TrailFilter, TrailRow};
 pub use words::{digits, words};
 
 use super::database::{Database, remove};
@@ -36,12 +38,13 @@ CREATE TABLE resource (
     kind TEXT NOT NULL, id TEXT NOT NULL, document BLOB NOT NULL, patient TEXT,
     body BLOB NOT NULL, version TEXT NOT NULL, updated_ms INTEGER NOT NULL,
     arrival INTEGER NOT NULL, deleted INTEGER NOT NULL, conflicted INTEGER NOT NULL,
+    heads BLOB NOT NULL,
     PRIMARY KEY (kind, id));
 CREATE INDEX resource_of_patient ON resource (patient, kind, id) WHERE patient IS NOT NULL;
 CREATE TABLE home (kind TEXT NOT NULL, id TEXT NOT NULL, document BLOB NOT NULL,
     PRIMARY KEY (kind, id, document)) WITHOUT ROWID;
 CREATE TABLE document (id BLOB PRIMARY KEY, bytes BLOB NOT NULL, applied INTEGER NOT NULL);
-CREATE TABLE change (hash BLOB PRIMARY KEY, arrival INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE change (hash BLOB PRIMARY KEY, arrival INTEGER NOT NULL, by TEXT) WITHOUT ROWID;
 CREATE TABLE pending (arrival INTEGER PRIMARY KEY, document BLOB NOT NULL, epoch BLOB,
     change BLOB);
 CREATE INDEX pending_of_document ON pending (document);
@@ -80,6 +83,11 @@ CREATE TABLE linkage (id TEXT NOT NULL, a TEXT NOT NULL, b TEXT NOT NULL, said I
     disputed INTEGER NOT NULL, PRIMARY KEY (id, a, b)) WITHOUT ROWID;
 CREATE INDEX linkage_of_first ON linkage (a);
 CREATE INDEX linkage_of_second ON linkage (b);
+CREATE TABLE trail (arrival INTEGER NOT NULL, number INTEGER NOT NULL, time_ms INTEGER NOT NULL,
+    actor TEXT NOT NULL, action TEXT NOT NULL, patient TEXT, event BLOB NOT NULL,
+    PRIMARY KEY (arrival, number)) WITHOUT ROWID;
+CREATE INDEX trail_of_patient ON trail (patient, arrival) WHERE patient IS NOT NULL;
+CREATE INDEX trail_of_actor ON trail (actor, arrival);
 ";
 
 /// The encrypted index of one node.
@@ -261,18 +269,18 @@ mod tests {
     fn a_savepoint_is_undone_alone_and_a_transaction_whole() {
         let (_dir, mut index) = index();
         index.begin().unwrap();
-        index.put_change(&[1; 32], 1).unwrap();
+        index.put_change(&[1; 32], 1, None).unwrap();
         index.savepoint().unwrap();
-        index.put_change(&[2; 32], 2).unwrap();
+        index.put_change(&[2; 32], 2, None).unwrap();
         index.rollback_to().unwrap();
         index.commit().unwrap();
-        assert_eq!(index.change_arrival(&[1; 32]).unwrap(), Some(1));
-        assert_eq!(index.change_arrival(&[2; 32]).unwrap(), None);
+        assert_eq!(index.change(&[1; 32]).unwrap(), Some((1, None)));
+        assert_eq!(index.change(&[2; 32]).unwrap(), None);
         index.begin().unwrap();
         index.savepoint().unwrap();
-        index.put_change(&[3; 32], 3).unwrap();
+        index.put_change(&[3; 32], 3, None).unwrap();
         index.rollback().unwrap();
         assert!(!index.in_transaction());
-        assert_eq!(index.change_arrival(&[3; 32]).unwrap(), None);
+        assert_eq!(index.change(&[3; 32]).unwrap(), None);
     }
 }

@@ -23,6 +23,8 @@ pub struct Applied {
     pub touched: Vec<ResourceKey>,
     /// Whether it was part of the document already.
     pub known: bool,
+    /// The person or program that made it, where one is named.
+    pub by: Option<String>,
 }
 
 /// What a change says of itself.
@@ -38,6 +40,8 @@ pub struct Inspected {
     pub dependencies: Vec<ChangeHash>,
     /// Its author's clock.
     pub unix_ms: u64,
+    /// The person or program that made it, where one is named.
+    pub by: Option<String>,
     /// The resources that it touches, ordered.
     pub touched: Vec<ResourceKey>,
 }
@@ -55,6 +59,7 @@ pub fn inspect(change: &[u8]) -> Result<Inspected, ChartError> {
         sequence: change.sequence,
         dependencies: change.dependencies.iter().copied().map(ChangeHash).collect(),
         unix_ms: change.unix_ms,
+        by: change.by.map(str::to_owned),
         touched,
     })
 }
@@ -77,8 +82,9 @@ impl Document {
         if change.actors[0][..8] != actor_prefix {
             return Err(Refusal::Actor.into());
         }
+        let by = change.by.map(str::to_owned);
         if self.has(&hash) {
-            return Ok(Applied { hash, touched: Vec::new(), known: true });
+            return Ok(Applied { hash, touched: Vec::new(), known: true, by });
         }
         let keys = register_keys(&change)?;
         let dependencies = self.dependencies(&change)?;
@@ -99,7 +105,7 @@ impl Document {
         }
         let touched = self.journal.record(&change, &keys, &past);
         self.note(bytes);
-        Ok(Applied { hash, touched, known: false })
+        Ok(Applied { hash, touched, known: false, by })
     }
 
     fn dependencies(&self, change: &RawChange<'_>) -> Result<Vec<u32>, ChartError> {

@@ -90,6 +90,16 @@ type Put = (String, Option<ScalarValue>);
 impl Document {
     /// Writes these edits as one change, all or none. Nothing is written if nothing would change.
     pub fn write(&mut self, unix_ms: u64, edits: &[Edit]) -> Result<Option<Written>, ChartError> {
+        self.write_as(None, unix_ms, edits)
+    }
+
+    /// The same, and names the person or program that makes the change.
+    pub fn write_as(
+        &mut self,
+        by: Option<&str>,
+        unix_ms: u64,
+        edits: &[Edit],
+    ) -> Result<Option<Written>, ChartError> {
         let mut drafts: BTreeMap<ResourceKey, Draft> = BTreeMap::new();
         for edit in edits {
             self.draft(edit, &mut drafts)?;
@@ -99,10 +109,15 @@ impl Document {
         if puts.len() > OPERATIONS_MAX || bytes > CHANGE_BYTES_MAX {
             return Err(ChartError::TooLarge);
         }
-        self.commit(unix_ms, puts)
+        self.commit(by, unix_ms, puts)
     }
 
-    fn commit(&mut self, unix_ms: u64, puts: Vec<Put>) -> Result<Option<Written>, ChartError> {
+    fn commit(
+        &mut self,
+        by: Option<&str>,
+        unix_ms: u64,
+        puts: Vec<Put>,
+    ) -> Result<Option<Written>, ChartError> {
         let unix_ms = i64::try_from(unix_ms).unwrap_or(i64::MAX);
         let mut transaction = self.automerge.transaction();
         for (name, value) in puts {
@@ -112,7 +127,11 @@ impl Document {
             }
             .expect("a register at the root can be written");
         }
-        let (hash, _) = transaction.commit_with(CommitOptions::default().with_time(unix_ms));
+        let mut options = CommitOptions::default().with_time(unix_ms);
+        if let Some(by) = by {
+            options = options.with_message(by);
+        }
+        let (hash, _) = transaction.commit_with(options);
         let Some(hash) = hash else {
             return Ok(None);
         };

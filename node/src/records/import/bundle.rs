@@ -5,6 +5,7 @@ use super::super::write::Plan;
 use super::super::{Records, RecordsError};
 use super::reference::{Criterion, conditional, criteria, rewrite};
 use super::source::{EntryIn, Interaction, Parcel};
+use crate::access::Permit;
 use crate::chart::{Edit, Resource, ResourceKey, canonical, is_resource_id};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -52,6 +53,7 @@ enum Target {
 impl Records {
     pub(super) fn take_bundle(
         &mut self,
+        permit: &Permit,
         parcel: &Parcel,
         placed_before: &BTreeMap<String, String>,
     ) -> Result<Taken, RecordsError> {
@@ -72,6 +74,10 @@ impl Records {
                 Target::Skip => counts.skipped += 1,
                 Target::Existing => counts.existing += 1,
                 Target::Delete(key) => {
+                    let row = self.charts()?.index.resource(&key.kind, &key.id)?;
+                    if let Some(row) = row {
+                        self.admit(permit, &row, true)?;
+                    }
                     if self.plan_delete(key, &mut plan)? {
                         counts.resources += 1;
                     } else {
@@ -83,6 +89,7 @@ impl Records {
                     if self.said_before(&resource)? {
                         counts.existing += 1;
                     } else {
+                        self.admit_new(permit, &resource)?;
                         self.plan_put(resource, &mut plan).map_err(fault)?;
                         counts.resources += 1;
                     }
@@ -90,7 +97,7 @@ impl Records {
             }
         }
         refuse_doubles(&plan)?;
-        self.write_plan(plan)?;
+        self.write_plan(plan, permit.actor())?;
         Ok(Taken { counts, placed: taking.placed })
     }
 

@@ -49,7 +49,7 @@ pub(in crate::service) async fn take(
     reporter: &Reporter,
 ) -> Result<ImportReport, CommandError> {
     loop {
-        let permit = operator_permit(Action::Write);
+        let permit = operator_permit(Action::Import);
         let (more, back) = node
             .call(move |records| {
                 let begun = records.environment().monotonic_ms();
@@ -100,12 +100,11 @@ pub async fn export(
         let (patient, after_last) = (patient.clone(), after.take());
         let asked =
             Listing { patient, after: after_last, limit: EXPORT_PAGE, ..Listing::default() };
-        let permit = operator_permit(Action::Read);
-        let rows = node.call(move |records| records.list(&permit, &asked)).await?;
-        let Some(last) = rows.last() else { return Ok(json!({ "resources": count })) };
-        let name = |key: &str| last.resource[key].as_str().unwrap_or_default().to_owned();
-        after = Some((name("resourceType"), name("id")));
-        for shown in rows {
+        let permit = operator_permit(Action::Export);
+        let page = node.call(move |records| records.list(&permit, &asked)).await?;
+        let Some(last) = page.last else { return Ok(json!({ "resources": count })) };
+        after = Some(last);
+        for shown in page.shown {
             reporter.item(shown.resource).await?;
             count += 1;
         }

@@ -36,18 +36,23 @@ pub async fn patient(node: &Node, patient: String) -> Result<Value, CommandError
     let permit = operator_permit(Action::Read);
     let head = node.call(move |records| records.read(&permit, &key)).await?;
     let mut resources = Vec::new();
+    let mut withheld = 0;
     let mut after = None;
     loop {
         let (patient, after_last) = (Some(id.clone()), after.take());
         let asked = Listing { patient, after: after_last, limit: CHART_PAGE, ..Listing::default() };
         let permit = operator_permit(Action::Read);
-        let rows = node.call(move |records| records.list(&permit, &asked)).await?;
-        let Some(last) = rows.last() else { break };
-        after = Some((text(&last.resource, "resourceType"), text(&last.resource, "id")));
-        resources.extend(rows.iter().map(line));
+        let page = node.call(move |records| records.list(&permit, &asked)).await?;
+        let Some(last) = page.last else { break };
+        after = Some(last);
+        withheld += page.withheld;
+        resources.extend(page.shown.iter().map(line));
     }
     resources.sort_by_key(|line| std::cmp::Reverse(text(line, "date")));
-    Ok(json!({ "patient": patient_line(&head), "resource": head.resource, "resources": resources }))
+    Ok(json!({
+        "patient": patient_line(&head), "resource": head.resource, "resources": resources,
+        "withheld": withheld,
+    }))
 }
 
 fn patient_line(shown: &Shown) -> Value {

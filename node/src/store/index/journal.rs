@@ -108,17 +108,17 @@ impl Index {
         Ok(())
     }
 
-    /// Notes which entry brought a change.
-    pub fn put_change(&mut self, hash: &[u8; 32], arrival: u64) -> Result<()> {
-        let sql = "INSERT OR REPLACE INTO change VALUES (?1, ?2)";
-        self.database.write(sql, (hash, arrival as i64))?;
+    /// Notes which entry brought a change, and who made it.
+    pub fn put_change(&mut self, hash: &[u8; 32], arrival: u64, by: Option<&str>) -> Result<()> {
+        let sql = "INSERT OR REPLACE INTO change VALUES (?1, ?2, ?3)";
+        self.database.write(sql, (hash, arrival as i64, by))?;
         Ok(())
     }
 
-    /// The entry that brought a change.
-    pub fn change_arrival(&self, hash: &[u8; 32]) -> Result<Option<u64>> {
-        let sql = "SELECT arrival FROM change WHERE hash = ?1";
-        self.database.one(sql, [hash], |row| row.get::<_, i64>(0).map(|arrival| arrival as u64))
+    /// The entry that brought a change, and who made it.
+    pub fn change(&self, hash: &[u8; 32]) -> Result<Option<(u64, Option<String>)>> {
+        let sql = "SELECT arrival, by FROM change WHERE hash = ?1";
+        self.database.one(sql, [hash], |row| Ok((row.get::<_, i64>(0)? as u64, row.get(1)?)))
     }
 
     /// Notes that an entry waits.

@@ -27,6 +27,8 @@ pub struct ResourceRow {
     pub deleted: bool,
     /// Whether a conflict in it is open.
     pub conflicted: bool,
+    /// The hashes of the changes that made this version, 32 bytes each, one after another.
+    pub heads: Vec<u8>,
 }
 
 /// What to list; in order of type and id.
@@ -53,15 +55,17 @@ impl Default for Listing {
 }
 
 const COLUMNS: &str =
-    "kind, id, document, patient, body, version, updated_ms, arrival, deleted, conflicted";
+    "kind, id, document, patient, body, version, updated_ms, arrival, deleted, conflicted,
+    heads";
 
 impl Index {
     /// Puts a resource in place of what stood under its type and id.
     pub fn put_resource(&mut self, row: &ResourceRow) -> Result<()> {
         self.database.write(
-            "INSERT INTO resource VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
+            "INSERT INTO resource VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
              ON CONFLICT (kind, id) DO UPDATE SET document = ?3, patient = ?4, body = ?5,
-             version = ?6, updated_ms = ?7, arrival = ?8, deleted = ?9, conflicted = ?10",
+             version = ?6, updated_ms = ?7, arrival = ?8, deleted = ?9, conflicted = ?10,
+             heads = ?11",
             (
                 &row.kind,
                 &row.id,
@@ -73,6 +77,7 @@ impl Index {
                 row.arrival as i64,
                 row.deleted,
                 row.conflicted,
+                &row.heads,
             ),
         )?;
         Ok(())
@@ -198,6 +203,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<ResourceRow> {
         arrival: row.get::<_, i64>(7)? as u64,
         deleted: row.get(8)?,
         conflicted: row.get(9)?,
+        heads: row.get(10)?,
     })
 }
 
@@ -218,6 +224,7 @@ mod tests {
             arrival: 6,
             deleted: false,
             conflicted: true,
+            heads: vec![7; 32],
         }
     }
 
