@@ -10,6 +10,8 @@ mod moves;
 mod out_of_order;
 #[path = "stories/real_charts.rs"]
 mod real_charts;
+#[path = "stories/review_list.rs"]
+mod review_list;
 #[path = "stories/revoked_node.rs"]
 mod revoked_node;
 #[path = "stories/same_patient.rs"]

@@ -20,6 +20,7 @@
 //! | [`read`], [`search`], [`mod@write`], [`import`] | what people do with charts |
 //! | [`duplicates`], [`linked`] | the same patient in two charts: likely, said to be, said not to be |
 //! | [`door`], [`staff`], [`trail`] | who may, who works here, who did what |
+//! | [`review`] | what a person must look at |
 //! | [`verify`], [`status`] | is everything as it should be |
 //! | [`handle`] | the thread that owns it all, and group commit |
 
@@ -41,6 +42,7 @@ pub mod project;
 pub mod read;
 pub mod receive;
 pub mod restore;
+pub mod review;
 pub mod search;
 pub mod staff;
 pub mod status;

@@ -341,6 +341,15 @@ impl StaffRoster {
         self.grounds(permit.actor(), site, now_ms).map(|_| ())
     }
 
+    /// Everybody who was not to write at some time, as entries name them.
+    pub fn ever_barred(&self) -> impl Iterator<Item = String> {
+        let people = self.members().filter(|member| !member.barred.is_empty());
+        let programs = self.programs().filter(|program| !program.barred.is_empty());
+        let people = people.map(|member| Actor::Staff(member.person.id.clone()));
+        let programs = programs.map(|program| Actor::Application(program.token.id.clone()));
+        people.chain(programs).map(|actor| actor.to_string())
+    }
+
     /// Whether an entry was written by somebody whose rights had been taken, at a node that did not
     /// know it yet. `by` is the actor's name as entries carry it.
     pub fn wrote_late(&self, by: &str, log: &LogId, sequence: u64) -> bool {

@@ -60,6 +60,17 @@ impl Records {
     ) -> Result<Vec<LikelyPair>, RecordsError> {
         self.require(permit, Action::Search)?;
         self.catch_up()?;
+        let seen = self.open_duplicates(permit, limit)?;
+        self.note_search(permit, seen.len());
+        Ok(seen)
+    }
+
+    /// The same, for whoever has asked for leave and puts it on record.
+    pub(super) fn open_duplicates(
+        &self,
+        permit: &Permit,
+        limit: usize,
+    ) -> Result<Vec<LikelyPair>, RecordsError> {
         let people = People::of(&self.charts()?.index.linkages(None)?);
         let mut open = Vec::new();
         for (a, b) in people.contradictions() {
@@ -80,7 +91,6 @@ impl Records {
                 seen.push(pair);
             }
         }
-        self.note_search(permit, seen.len());
         Ok(seen)
     }
 

@@ -245,31 +245,44 @@ impl Records {
     ) -> Result<Vec<OpenConflict>, RecordsError> {
         self.require(permit, Action::Read)?;
         self.catch_up()?;
+        let mut open = Vec::new();
+        self.each_conflict(resource, &self.judge(permit), |conflict| {
+            open.push(conflict);
+            Ok(true)
+        })?;
+        let mut event = self.event_of(permit, "conflicts");
+        event.subject = resource.map(ToString::to_string);
+        event.count = open.len() as u64;
+        self.note_event(event);
+        Ok(open)
+    }
+
+    /// The conflicts that a judge lets be seen; `take` ends the list by returning false.
+    pub(super) fn each_conflict(
+        &self,
+        resource: Option<&ResourceKey>,
+        judge: &Judge<'_>,
+        mut take: impl FnMut(OpenConflict) -> Result<bool, RecordsError>,
+    ) -> Result<(), RecordsError> {
+        let index = &self.charts()?.index;
         let mut filter = ConflictFilter {
             resource: resource.map(|key| (key.kind.clone(), key.id.clone())),
             patient: None,
             after: None,
             limit: PAGE_ROWS,
         };
-        let mut open = Vec::new();
         loop {
-            let rows = self.charts()?.index.conflicts(&filter)?;
-            let Some(last) = rows.last() else { break };
+            let rows = index.conflicts(&filter)?;
+            let Some(last) = rows.last() else { return Ok(()) };
             filter.after = Some(last.row);
-            let judge = self.judge(permit);
             for row in rows {
-                let resource = self.charts()?.index.resource(&row.resource_kind, &row.id)?;
-                let Some(resource) = resource else { continue };
-                if self.shown_if(&judge, &resource)?.is_some() {
-                    open.push(open_conflict(&row)?);
+                let Some(of) = index.resource(&row.resource_kind, &row.id)? else { continue };
+                let seen = judge.decide_row(&of, &body_of(&of)?, false)?.is_ok();
+                if seen && !take(open_conflict(&row)?)? {
+                    return Ok(());
                 }
             }
         }
-        let mut event = self.event_of(permit, "conflicts");
-        event.subject = resource.map(ToString::to_string);
-        event.count = open.len() as u64;
-        self.note_event(event);
-        Ok(open)
     }
 
     pub(super) fn row(&self, key: &ResourceKey) -> Result<ResourceRow, RecordsError> {

@@ -128,7 +128,7 @@ fn name_words(name: &Value) -> Vec<String> {
     words
 }
 
-fn display_name(body: &Value) -> String {
+pub(super) fn display_name(body: &Value) -> String {
     let names: Vec<&Value> = items(&body["name"]).collect();
     let Some(name) = names.iter().find(|name| name["use"] == "official").or_else(|| names.first())
     else {

@@ -80,7 +80,7 @@ impl Records {
         Ok(())
     }
 
-    fn write_staff(
+    pub(super) fn write_staff(
         &mut self,
         by: &Actor,
         replaces: Vec<EntryId>,
@@ -315,20 +315,6 @@ impl Records {
         event.purpose = Purpose::Emergency.code().to_owned();
         event.detail = reason.to_owned();
         self.note_event(event);
-        Ok(())
-    }
-
-    /// Signs off an item of the review list.
-    pub fn sign_off(
-        &mut self,
-        permit: &Permit,
-        item: &str,
-        note: &str,
-    ) -> Result<(), RecordsError> {
-        self.require(permit, Action::Review)?;
-        let matter = Matter::SignOff { item: item.to_owned(), note: note.to_owned() };
-        self.write_staff(permit.actor(), Vec::new(), Vec::new(), matter)?;
-        self.note_act(permit.actor(), "sign-off", &format!("review/{item}"), AuditOutcome::Done);
         Ok(())
     }
 }

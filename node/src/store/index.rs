@@ -28,7 +28,7 @@ use std::path::{Path, PathBuf};
 type Result<T> = std::result::Result<T, StoreError>;
 
 /// Another number makes every node rebuild its index.
-const SCHEMA: u32 = 3;
+const SCHEMA: u32 = 4;
 
 /// Tables are without rowid where a row is found by its key and small.
 const TABLES: &str = "
@@ -45,6 +45,7 @@ CREATE TABLE home (kind TEXT NOT NULL, id TEXT NOT NULL, document BLOB NOT NULL,
     PRIMARY KEY (kind, id, document)) WITHOUT ROWID;
 CREATE TABLE document (id BLOB PRIMARY KEY, bytes BLOB NOT NULL, applied INTEGER NOT NULL);
 CREATE TABLE change (hash BLOB PRIMARY KEY, arrival INTEGER NOT NULL, by TEXT) WITHOUT ROWID;
+CREATE INDEX change_by ON change (by, arrival) WHERE by IS NOT NULL;
 CREATE TABLE pending (arrival INTEGER PRIMARY KEY, document BLOB NOT NULL, epoch BLOB,
     change BLOB);
 CREATE INDEX pending_of_document ON pending (document);

@@ -121,6 +121,12 @@ impl Index {
         self.database.one(sql, [hash], |row| Ok((row.get::<_, i64>(0)? as u64, row.get(1)?)))
     }
 
+    /// The entries that brought changes by this person or program, in order of arrival.
+    pub fn changes_by(&self, by: &str) -> Result<Vec<u64>> {
+        let sql = "SELECT arrival FROM change WHERE by = ?1 ORDER BY arrival";
+        self.database.all(sql, [by], |row| Ok(row.get::<_, i64>(0)? as u64))
+    }
+
     /// Notes that an entry waits.
     pub fn put_pending(&mut self, pending: &Pending) -> Result<()> {
         let (epoch, change) = match &pending.cause {
@@ -276,6 +282,16 @@ mod tests {
         assert!(!index.remove_pending(3).unwrap());
         index.remove_document(&document).unwrap();
         assert_eq!(index.pending_count().unwrap(), (0, 0));
+    }
+
+    #[test]
+    fn changes_are_found_by_who_made_them() {
+        let (_dir, mut index) = index();
+        for (arrival, by) in [(7, Some("awa")), (3, Some("awa")), (4, Some("ben")), (5, None)] {
+            index.put_change(&[arrival as u8; 32], arrival, by).unwrap();
+        }
+        assert_eq!(index.changes_by("awa").unwrap(), [3, 7]);
+        assert_eq!(index.changes_by("nobody").unwrap(), [0; 0]);
     }
 
     #[test]
