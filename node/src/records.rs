@@ -22,7 +22,7 @@
 //! | [`door`], [`staff`], [`trail`] | who may, who works here, who did what |
 //! | [`review`] | what a person must look at |
 //! | [`verify`], [`status`] | is everything as it should be |
-//! | [`handle`] | the thread that owns it all, and group commit |
+//! | [`handle`], `transaction` | the thread that owns it all, group commit, and what a failure leaves |
 
 pub mod author;
 pub mod documents;
@@ -47,6 +47,7 @@ pub mod search;
 pub mod staff;
 pub mod status;
 pub mod trail;
+mod transaction;
 pub mod verify;
 pub mod write;
 
@@ -63,13 +64,12 @@ use crate::store::ledger::Ledger;
 use crate::vault::KeyBook;
 use crate::vault::{Keyring, Unlocked};
 use carnet_sync_protocol::entry::HybridTime;
-use carnet_sync_protocol::id::LogId;
 use documents::Documents;
-use std::collections::BTreeSet;
 use std::fmt;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use transaction::Transaction;
 
 /// Everything that one node holds; owned by one thread, usually through a [`Handle`].
 pub struct Records {
@@ -84,8 +84,8 @@ pub struct Records {
     refused_statements: Vec<String>,
     /// The latest time given to an entry, so that this node's own times never run backwards.
     time: HybridTime,
-    /// Logs that grew since the last commit.
-    grown: BTreeSet<LogId>,
+    /// What is done and not yet durable.
+    transaction: Transaction,
     /// Events of the audit trail that the next commit writes.
     unwritten: Vec<AuditEvent>,
     /// What the practice takes away from the role table.
@@ -143,113 +143,6 @@ impl Records {
 
     fn charts_mut(&mut self) -> Result<&mut Charts, RecordsError> {
         self.charts.as_mut().ok_or(RecordsError::Locked)
-    }
-
-    /// Makes everything written since the last commit durable, and tells which logs grew.
-    ///
-    /// When it fails, nothing of that is kept, here or on disk.
-    pub fn commit(&mut self) -> Result<Advance, RecordsError> {
-        if let Err(error) = self.write_trail() {
-            self.abandon()?;
-            return Err(RecordsError::NotCommitted(error.to_string()));
-        }
-        if self.ledger.in_transaction()
-            && let Err(error) = self.ledger.commit()
-        {
-            self.abandon()?;
-            return Err(RecordsError::NotCommitted(error.to_string()));
-        }
-        if let Some(charts) = &mut self.charts
-            && charts.index.in_transaction()
-            && let Err(error) = charts.index.commit()
-        {
-            // The ledger has the entries; the index is derived and catches up from its cursor.
-            tracing::warn!(%error, "the index did not commit and will catch up");
-            charts.documents.forget_unsaved();
-        }
-        let grown = std::mem::take(&mut self.grown);
-        Ok(grown.into_iter().map(|log| (log, self.ledger.heads(&log).to_vec())).collect())
-    }
-
-    /// Commits before a call has ended, since what it hands out on the way must be on record.
-    fn commit_early(&mut self) -> Result<(), RecordsError> {
-        let advance = self.commit()?;
-        // Told to whoever listens with the commit that the caller waits for.
-        self.grown.extend(advance.into_iter().map(|(log, _)| log));
-        Ok(())
-    }
-
-    /// Does `f` whole or not at all; still not durable before the next commit.
-    fn atomically<T>(
-        &mut self,
-        f: impl FnOnce(&mut Self) -> Result<T, RecordsError>,
-    ) -> Result<T, RecordsError> {
-        self.begin()?;
-        self.ledger.savepoint()?;
-        if let Some(charts) = &mut self.charts {
-            charts.index.savepoint()?;
-        }
-        match f(self) {
-            Ok(value) => {
-                self.ledger.release()?;
-                if let Some(charts) = &mut self.charts {
-                    charts.index.release()?;
-                }
-                Ok(value)
-            }
-            Err(error) => {
-                if self.roll_back().is_err() {
-                    self.abandon()?;
-                }
-                Err(error)
-            }
-        }
-    }
-
-    fn begin(&mut self) -> Result<(), RecordsError> {
-        if !self.ledger.in_transaction() {
-            self.ledger.begin()?;
-        }
-        if let Some(charts) = &mut self.charts
-            && !charts.index.in_transaction()
-        {
-            charts.index.begin()?;
-        }
-        Ok(())
-    }
-
-    fn roll_back(&mut self) -> Result<(), RecordsError> {
-        self.ledger.rollback_to()?;
-        if let Some(charts) = &mut self.charts {
-            charts.index.rollback_to()?;
-        }
-        self.forget_derived()
-    }
-
-    /// Gives up everything since the last commit.
-    fn abandon(&mut self) -> Result<(), RecordsError> {
-        self.grown.clear();
-        // Nobody gets an answer, so nothing was disclosed or done.
-        self.unwritten.clear();
-        if self.ledger.in_transaction() {
-            self.ledger.rollback()?;
-        }
-        if let Some(charts) = &mut self.charts
-            && charts.index.in_transaction()
-        {
-            charts.index.rollback()?;
-        }
-        self.forget_derived()
-    }
-
-    /// Throws away what memory may hold of entries that were just rolled back.
-    fn forget_derived(&mut self) -> Result<(), RecordsError> {
-        if let Some(charts) = &mut self.charts {
-            charts.documents.forget_unsaved();
-        }
-        self.fold_roster()?;
-        self.read_keys();
-        self.read_staff()
     }
 
     /// Saves what helps the next start, and closes.

@@ -137,7 +137,7 @@ fn the_same_id_put_apart_into_two_sections_is_a_conflict_with_both_values() {
     let export = |node: &mut Node| {
         let mut count = 0;
         node.records
-            .export(&permit(Action::Read), None, |_| {
+            .export(&permit(Action::Export), None, |_| {
                 count += 1;
                 true
             })

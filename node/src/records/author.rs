@@ -33,6 +33,7 @@ impl Records {
         &mut self,
         statement: &ControlStatement,
     ) -> Result<EntryId, RecordsError> {
+        self.leave_forked_life()?;
         let placed = self.append_own(Channel::Control, &[Content::Statement(statement)])?;
         let placed = placed.last().ok_or_else(|| RecordsError::Bug("an unwritten entry".into()))?;
         if let Some(held) = self.ledger.at(placed.arrival)? {
@@ -49,7 +50,7 @@ impl Records {
         contents: &[Content<'_>],
     ) -> Result<Vec<Placed>, RecordsError> {
         self.begin()?;
-        let log = self.own_log(channel)?;
+        let log = LogId { channel, author: self.author() };
         let (mut sequence, mut previous) =
             self.ledger.heads(&log).first().map_or((0, EntryId::ZERO), |h| (h.sequence, h.id));
         let mut run = Vec::new();
@@ -74,7 +75,7 @@ impl Records {
             run.push(entry);
         }
         placed.extend(self.append_run(run)?);
-        self.grown.insert(log);
+        self.transaction.grown.insert(log);
         Ok(placed.split_off(usize::from(opening)))
     }
 
@@ -88,15 +89,15 @@ impl Records {
         Ok(appended.new.zip(ids).map(|(arrival, id)| Placed { id, arrival }).collect())
     }
 
-    /// The log to write to. One that forked (a copy of this directory wrote too) or of which a
-    /// peer knows more than we do is left behind, and a new incarnation begins.
-    fn own_log(&mut self, channel: Channel) -> Result<LogId, RecordsError> {
-        let log = LogId { channel, author: self.author() };
-        if self.ledger.heads(&log).len() < 2 {
-            return Ok(log);
+    /// Leaves this life if a log of it forked (a copy of this directory wrote too), before anything
+    /// is written: a document's changes and the entries that carry them must have one author.
+    pub(super) fn leave_forked_life(&mut self) -> Result<(), RecordsError> {
+        let author = self.author();
+        let forked = |log: LogId| log.author == author && self.ledger.heads(&log).len() > 1;
+        if self.ledger.logs().any(forked) {
+            self.begin_incarnation()?;
         }
-        self.begin_incarnation()?;
-        Ok(LogId { channel, author: self.author() })
+        Ok(())
     }
 
     /// Begins a new life: nothing that this node writes from here on can collide with what a copy

@@ -4,9 +4,12 @@
 //! `fsync` makes them durable together, and only then do their callers get an answer. A call
 //! whose batch could not be committed gets the commit's error, never its result.
 
+mod tests;
+
 use super::{Records, RecordsError};
 use carnet_sync_protocol::frontier::Head;
 use carnet_sync_protocol::id::LogId;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 use tokio::sync::{broadcast, oneshot};
@@ -127,11 +130,21 @@ impl Handle {
         reply: impl FnOnce(Result<T, RecordsError>) + Send + 'static,
     ) -> Result<(), RecordsError> {
         let call: Call = Box::new(move |records| {
-            let result = f(records);
+            let result = guarded(records, f);
             Box::new(move |committed| reply(committed.and(result)))
         });
         self.calls.send(Message::Call(call)).map_err(|_| RecordsError::Stopped)
     }
+}
+
+/// Makes a call, whole or not at all. A panic in it is a defect of ours and is undone like an error:
+/// were it to end this thread, nobody could read a chart until somebody unlocks the node again.
+fn guarded<T>(
+    records: &mut Records,
+    f: impl FnOnce(&mut Records) -> Result<T, RecordsError>,
+) -> Result<T, RecordsError> {
+    let made = catch_unwind(AssertUnwindSafe(|| records.whole(f)));
+    made.unwrap_or_else(|_| Err(records.recover()))
 }
 
 fn own(
@@ -166,7 +179,8 @@ fn next_message(records: &mut Records, queue: &mpsc::Receiver<Message>) -> Optio
             Ok(message) => return Some(message),
             Err(mpsc::TryRecvError::Disconnected) => return None,
             Err(mpsc::TryRecvError::Empty) => {
-                let projected = records.project_slice().and_then(|()| records.commit());
+                let projected = guarded(records, Records::project_slice);
+                let projected = records.commit().and(projected);
                 if let Err(error) = projected {
                     // Reads will say so to whoever asks; here it would only be tried in a circle.
                     tracing::error!(%error, "the index can't catch up");

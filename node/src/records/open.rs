@@ -1,6 +1,7 @@
 //! Founding a practice, opening a node's directory, unlocking and locking it.
 
 use super::documents::Documents;
+use super::transaction::Transaction;
 use super::{Charts, Records, RecordsError};
 use crate::access::{Actor, StaffRoster};
 use crate::audit::AuditOutcome;
@@ -17,7 +18,6 @@ use crate::vault::{Binding, Keyring, UnlockMethod, UnlockSecret, Unlocked};
 use crate::vault::{Founding, found};
 use carnet_sync_protocol::entry::{Codec, HybridTime};
 use carnet_sync_protocol::id::{Channel, PracticeId};
-use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -126,7 +126,7 @@ impl Records {
             keyring,
             refused_statements: Vec::new(),
             time: HybridTime::default(),
-            grown: BTreeSet::new(),
+            transaction: Transaction::default(),
             unwritten: Vec::new(),
             tightening: Arc::default(),
             charts: None,
@@ -204,19 +204,22 @@ impl Records {
         self.take_up_waiting()
     }
 
-    /// Folds the control channel anew.
+    /// Folds the control channel anew; when that fails, the roster stays what it was.
     pub(super) fn fold_roster(&mut self) -> Result<(), RecordsError> {
-        self.roster = Roster::new(self.ledger.practice());
-        self.refused_statements.clear();
+        let mut statements = Vec::new();
         let mut after = 0;
         loop {
             let page = self.ledger.of_channel(Channel::Control, after, PAGE)?;
-            let Some(last) = page.last() else { return Ok(()) };
+            let Some(last) = page.last() else { break };
             after = last.arrival;
-            for held in &page {
-                self.fold_statement(held);
-            }
+            statements.extend(page);
         }
+        self.roster = Roster::new(self.ledger.practice());
+        self.refused_statements.clear();
+        for held in &statements {
+            self.fold_statement(held);
+        }
+        Ok(())
     }
 
     /// Takes one control entry into the roster; true if it was a statement.

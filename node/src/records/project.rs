@@ -38,10 +38,12 @@ impl Records {
 
     /// Brings the index wholly up to date.
     pub fn catch_up(&mut self) -> Result<(), RecordsError> {
+        let fresh = self.is_fresh();
         while self.has_backlog()? {
             self.project_slice()?;
         }
-        Ok(())
+        // What a call only derives stays, should the call then fail: it need not be done again.
+        if fresh { self.keep_call() } else { Ok(()) }
     }
 
     /// Projects the next entries.

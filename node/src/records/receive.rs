@@ -81,7 +81,7 @@ impl Records {
         if new == 0 {
             return Ok(kept);
         }
-        self.grown.insert(log);
+        self.transaction.grown.insert(log);
         if log.channel == Channel::Staff && self.charts.is_some() {
             for arrival in appended.new {
                 if let Some(held) = self.ledger.at(arrival).map_err(RecordsError::from)? {

@@ -101,6 +101,7 @@ impl Records {
             ));
         }
         let content = Content::Change { document: DocumentId::ZERO, bytes: &bytes };
+        self.leave_forked_life()?;
         let placed = self.append_own(Channel::Staff, &[content])?;
         let placed = placed.last().ok_or_else(|| RecordsError::Bug("an unwritten entry".into()))?;
         if let Some(held) = self.ledger.at(placed.arrival)? {

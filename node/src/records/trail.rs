@@ -123,6 +123,7 @@ impl Records {
         if self.charts.is_none() || self.keyring.certificate().is_none() {
             return self.keep_waiting();
         }
+        self.leave_forked_life()?;
         let events = std::mem::take(&mut self.unwritten);
         let batches: Vec<Vec<u8>> = events
             .chunks(BATCH_EVENTS_MAX)
@@ -173,7 +174,7 @@ impl Records {
         if !events.is_empty() {
             self.begin()?;
             self.ledger.remove_meta(WAITING)?;
-            self.unwritten.splice(0..0, events);
+            self.unwritten.extend(events);
         }
         Ok(())
     }

@@ -362,6 +362,7 @@ impl Records {
         plan: Plan,
         actor: &Actor,
     ) -> Result<Vec<Placed>, RecordsError> {
+        self.leave_forked_life()?;
         // The node's own name stands on every entry; the operator has no other.
         let by = (*actor != Actor::Operator).then(|| actor.to_string());
         let unix_ms = self.environment.unix_ms();

@@ -25,6 +25,9 @@ pub(super) struct Database {
     connection: Connection,
     path: PathBuf,
     depth: usize,
+    /// Whether the next commit fails, as with a full disk.
+    #[cfg(test)]
+    fails: std::cell::Cell<bool>,
 }
 
 impl Database {
@@ -57,7 +60,27 @@ impl Database {
         let connection = Connection::open_with_flags(path, flags).map_err(at)?;
         connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
         connection.busy_timeout(BUSY_TIMEOUT).map_err(at)?;
-        Ok(Self { connection, path: path.to_owned(), depth: 0 })
+        Ok(Self {
+            connection,
+            path: path.to_owned(),
+            depth: 0,
+            #[cfg(test)]
+            fails: std::cell::Cell::default(),
+        })
+    }
+
+    /// Lets the next commit fail.
+    #[cfg(test)]
+    pub(super) fn fail_commit(&self) {
+        self.fails.set(true);
+    }
+
+    /// Lets the file grow by so many pages at most, as a disk does that is nearly full.
+    #[cfg(test)]
+    pub(super) fn limit_growth(&self, pages: Option<u32>) {
+        let now: u32 = self.value("PRAGMA page_count").expect("a count");
+        let limit = pages.map_or(u32::MAX - 1, |pages| now + pages);
+        self.value::<i64>(&format!("PRAGMA max_page_count = {limit}")).expect("a limit");
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -147,7 +170,8 @@ impl Database {
         self.depth
     }
 
-    fn lost(&self) -> bool {
+    /// Whether SQLite gave up the transaction.
+    pub(super) fn lost(&self) -> bool {
         self.depth > 0 && self.connection.is_autocommit()
     }
 
@@ -162,7 +186,11 @@ impl Database {
     pub(super) fn descend(&mut self) -> Result<()> {
         self.check()?;
         match self.depth {
-            0 => self.batch("BEGIN IMMEDIATE")?,
+            0 => {
+                // One that could not be rolled back when it should have been.
+                self.abandon();
+                self.batch("BEGIN IMMEDIATE")?;
+            }
             depth => self.batch(&format!("SAVEPOINT level{depth}"))?,
         }
         self.depth += 1;
@@ -170,21 +198,32 @@ impl Database {
     }
 
     /// Keeps what was done since the innermost [`Self::descend`]; durable once the outermost ends.
-    /// When that fails, nothing of the whole transaction is kept.
+    /// When that fails, nothing since then is kept; of the outermost, nothing of the transaction.
     pub(super) fn keep(&mut self) -> Result<()> {
         assert!(self.depth > 0, "a transaction ends only after it began");
         let done = self.check().and_then(|()| match self.depth {
-            1 => self.batch("COMMIT"),
+            1 => self.commit(),
             depth => self.batch(&format!("RELEASE level{}", depth - 1)),
         });
-        self.depth -= 1;
-        if done.is_err() && self.depth == 0 {
-            self.abandon();
+        if done.is_err() {
+            // The error that matters is the first; if this fails too, the transaction is lost.
+            let _ = self.undo();
+            return done;
         }
-        done
+        self.depth -= 1;
+        Ok(())
     }
 
-    /// Undoes what was done since the innermost [`Self::descend`].
+    fn commit(&self) -> Result<()> {
+        #[cfg(test)]
+        if self.fails.take() {
+            return Err(StoreError::DiskFull { path: self.path.clone() });
+        }
+        self.batch("COMMIT")
+    }
+
+    /// Undoes what was done since the innermost [`Self::descend`]. When that fails, the whole
+    /// transaction is lost.
     pub(super) fn undo(&mut self) -> Result<()> {
         assert!(self.depth > 0, "a transaction ends only after it began");
         // A transaction that SQLite gave up took its savepoints along.
@@ -197,7 +236,17 @@ impl Database {
         if lost {
             return Ok(());
         }
-        self.batch(&format!("ROLLBACK TO level{0}; RELEASE level{0}", self.depth))
+        let undone = self.batch(&format!("ROLLBACK TO level{0}; RELEASE level{0}", self.depth));
+        if undone.is_err() {
+            self.abandon();
+        }
+        undone
+    }
+
+    /// Undoes the transaction with every savepoint in it, if one is open.
+    pub(super) fn undo_all(&mut self) {
+        self.depth = 0;
+        self.abandon();
     }
 
     /// Ends a transaction, if SQLite still has one, without keeping it.

@@ -148,11 +148,8 @@ impl Index {
     }
 
     /// Undoes the transaction, with every savepoint in it.
-    pub fn rollback(&mut self) -> Result<()> {
-        while self.database.depth() > 0 {
-            self.database.undo()?;
-        }
-        Ok(())
+    pub fn rollback(&mut self) {
+        self.database.undo_all();
     }
 
     /// Whether a transaction is open.
@@ -184,6 +181,15 @@ impl Index {
     pub fn set_applied_until(&mut self, arrival: u64) -> Result<()> {
         self.database.write("UPDATE cursor SET applied = ?1", [arrival as i64])?;
         Ok(())
+    }
+
+    /// Its connection, for tests that let it fail.
+    #[cfg(test)]
+    pub fn let_fail(&self, commit: bool, pages: Option<u32>) {
+        if commit {
+            self.database.fail_commit();
+        }
+        self.database.limit_growth(pages);
     }
 
     /// SQLite's own check of the file; empty when it is sound.
@@ -280,7 +286,7 @@ mod tests {
         index.begin().unwrap();
         index.savepoint().unwrap();
         index.put_change(&[3; 32], 3, None).unwrap();
-        index.rollback().unwrap();
+        index.rollback();
         assert!(!index.in_transaction());
         assert_eq!(index.change(&[3; 32]).unwrap(), None);
     }

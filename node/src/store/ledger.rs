@@ -124,13 +124,37 @@ impl Ledger {
     }
 
     /// Gives the whole transaction up, with the savepoints in it.
-    pub fn rollback(&mut self) -> Result<()> {
-        let mut done = Ok(());
-        while self.in_transaction() {
-            done = self.rollback_to();
+    pub fn rollback(&mut self) {
+        while !self.undo.is_empty() {
+            self.undo_known();
         }
-        // Only the outermost counts: it takes everything with it.
-        done
+        self.database.undo_all();
+    }
+
+    /// Gives the transaction up, and reads anew what is held: for after a panic. When that fails,
+    /// what is held is what memory says.
+    pub fn recover(&mut self) -> Result<()> {
+        self.rollback();
+        let before = (
+            std::mem::take(&mut self.logs),
+            std::mem::take(&mut self.frontier),
+            std::mem::take(&mut self.last_arrival),
+        );
+        self.read_known().inspect_err(|_| (self.logs, self.frontier, self.last_arrival) = before)
+    }
+
+    /// Whether SQLite gave up the transaction under way: nothing of it will be kept.
+    pub fn is_lost(&self) -> bool {
+        self.database.lost()
+    }
+
+    /// Lets the next commit fail, or the file grow by so many pages at most.
+    #[cfg(test)]
+    pub fn let_fail(&self, commit: bool, pages: Option<u32>) {
+        if commit {
+            self.database.fail_commit();
+        }
+        self.database.limit_growth(pages);
     }
 
     /// Whether a transaction is open.
