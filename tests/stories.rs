@@ -1,5 +1,7 @@
 //! What users live through, with real nodes. One file a story.
 
+#[path = "stories/drafts.rs"]
+mod drafts;
 #[path = "stories/locked_node.rs"]
 mod locked_node;
 #[path = "stories/lost_laptop.rs"]

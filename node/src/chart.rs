@@ -15,9 +15,11 @@ mod document;
 mod grain;
 mod hostile;
 mod json;
+mod narrative;
 mod register;
 mod resource;
 mod section;
+mod splice;
 
 pub use conflict::ConflictKind;
 pub use document::{

@@ -46,24 +46,55 @@ pub(crate) struct RawChange<'a> {
     pub(crate) unix_ms: u64,
     /// The person or program that made it, where the author's node named one.
     pub(crate) by: Option<&'a str>,
-    /// What it does, in order.
+    /// The counter of its last operation.
+    pub(crate) end: u64,
+    /// What it does to registers, in order.
     pub(crate) operations: Vec<Operation<'a>>,
+    /// What it does within texts, in order.
+    pub(crate) typing: Vec<Typing<'a>>,
 }
 
 /// One operation on a register at the root.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Operation<'a> {
+    /// Its own counter.
+    pub(crate) counter: u64,
     /// The name of the register.
     pub(crate) key: &'a str,
     /// The value written, or nothing for a removal.
-    pub(crate) value: Option<Scalar<'a>>,
+    pub(crate) value: Option<Content<'a>>,
     /// The operations that it overwrites.
     pub(crate) overwrites: Vec<OperationId>,
 }
 
-/// A value, as Automerge stores it.
+/// One operation within a text.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Typing<'a> {
+    /// Its own counter; it names the character that it inserts.
+    pub(crate) counter: u64,
+    /// The operation that made the text.
+    pub(crate) text: OperationId,
+    /// What it does.
+    pub(crate) stroke: Stroke<'a>,
+}
+
+/// What one operation does within a text.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) enum Scalar<'a> {
+pub(crate) enum Stroke<'a> {
+    /// Puts a character after another one, or at the start.
+    Insert {
+        /// The character before it.
+        after: Option<OperationId>,
+        /// The character.
+        character: &'a str,
+    },
+    /// Takes a character out.
+    Remove(OperationId),
+}
+
+/// What a register holds, as Automerge stores it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Content<'a> {
     /// A boolean.
     Flag(bool),
     /// A whole number.
@@ -72,6 +103,8 @@ pub(crate) enum Scalar<'a> {
     Text(&'a str),
     /// Bytes.
     Bytes(&'a [u8]),
+    /// A text object, empty as yet.
+    NewText,
 }
 
 impl<'a> RawChange<'a> {
@@ -101,20 +134,27 @@ impl<'a> RawChange<'a> {
         if !cursor.is_empty() {
             return Err(Refusal::Foreign("extra bytes"));
         }
-        let operations = columns.operations(actors.len())?;
-        if operations.is_empty() || sequence == 0 || start == 0 {
+        let count = columns.count() as u64;
+        if count == 0 || sequence == 0 || start == 0 {
             return Err(Refusal::Malformed);
         }
-        let last = start.checked_add(operations.len() as u64).ok_or(Refusal::Malformed)?;
-        if last > u64::from(u32::MAX) {
+        let end = start.checked_add(count - 1).ok_or(Refusal::Malformed)?;
+        if end >= u64::from(u32::MAX) {
             return Err(Refusal::Malformed);
         }
-        Ok(Self { hash, dependencies, actors, sequence, start, unix_ms, by, operations })
-    }
-
-    /// The counter of its last operation.
-    pub(crate) fn end(&self) -> u64 {
-        self.start + self.operations.len() as u64 - 1
+        let (operations, typing) = columns.operations(start, actors.len())?;
+        Ok(Self {
+            hash,
+            dependencies,
+            actors,
+            sequence,
+            start,
+            unix_ms,
+            by,
+            end,
+            operations,
+            typing,
+        })
     }
 }
 
@@ -180,18 +220,18 @@ mod tests {
             t.put(ROOT, "f", false).unwrap();
         });
         let change = RawChange::read(&bytes).unwrap();
-        assert_eq!((change.sequence, change.start, change.unix_ms, change.end()), (1, 1, 1234, 6));
+        assert_eq!((change.sequence, change.start, change.unix_ms, change.end), (1, 1, 1234, 6));
         assert_eq!(change.actors, [[7; 16]]);
         let values: Vec<_> = change.operations.iter().map(|o| (o.key, o.value.unwrap())).collect();
         assert_eq!(
             values,
             [
-                ("a", Scalar::Text("text")),
-                ("b", Scalar::Integer(-70_000)),
-                ("c", Scalar::Flag(true)),
-                ("d", Scalar::Bytes(&[1, 2])),
-                ("e", Scalar::Text("")),
-                ("f", Scalar::Flag(false)),
+                ("a", Content::Text("text")),
+                ("b", Content::Integer(-70_000)),
+                ("c", Content::Flag(true)),
+                ("d", Content::Bytes(&[1, 2])),
+                ("e", Content::Text("")),
+                ("f", Content::Flag(false)),
             ]
         );
         let again = automerge::Change::from_bytes(bytes.clone()).unwrap();

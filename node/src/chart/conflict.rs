@@ -4,10 +4,13 @@
 //! whatever arrived first. Two touches that happened apart and disagree are a conflict until a
 //! decision names both. It does not matter what is edited meanwhile: who edits is not asked, and
 //! may not have noticed. A touch gives way to a later one of its own side only, that is, to one
-//! that had seen it and nothing that it was in conflict with.
+//! that had seen it and nothing that it was in conflict with. What is special about notes, which
+//! people write together, is in `note`.
+
+mod note;
 
 use super::document::journal::Story;
-use super::grain;
+use super::grain::{self, Grain, grain};
 use super::register::{DELETED, MOVED, Register, WHOLE};
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap};
@@ -46,12 +49,14 @@ pub(crate) struct Dispute {
     pub(crate) elements: BTreeSet<u32>,
 }
 
-/// Reads the value that an element had for the author of a touch.
-pub(crate) type ReadValue<'a> = dyn Fn(u32, u32) -> Option<Register> + 'a;
+/// Reads the value that a register had for the author of a touch; of several touches, what it
+/// would be for who had seen these and nothing else.
+pub(crate) type ReadValue<'a> = dyn Fn(&[u32], u32) -> Option<Register> + 'a;
 
 /// One resource's story, being searched for disagreements.
 pub(crate) struct Search<'a> {
     story: &'a Story,
+    kind: &'a str,
     name: &'a dyn Fn(u32) -> &'a str,
     read: &'a ReadValue<'a>,
     /// For each touch, those apart from it, ascending.
@@ -72,6 +77,7 @@ struct Question<'a> {
 impl<'a> Search<'a> {
     pub(crate) fn new(
         story: &'a Story,
+        kind: &'a str,
         name: &'a dyn Fn(u32) -> &'a str,
         read: &'a ReadValue<'a>,
     ) -> Self {
@@ -86,22 +92,30 @@ impl<'a> Search<'a> {
             let earlier = std::mem::take(later);
             later.extend(touch.beside.iter().copied().chain(earlier));
         }
-        Self { story, name, read, apart, values: RefCell::default() }
+        Self { story, kind, name, read, apart, values: RefCell::default() }
     }
 
     /// All open disagreements, ordered by element.
-    pub(crate) fn disputes(&self, kind: &str) -> Vec<Dispute> {
+    pub(crate) fn disputes(&self) -> Vec<Dispute> {
         let mut found = Vec::new();
+        let is_note = grain(self.kind) == Grain::Text;
         for element in &self.story.elements {
-            if !matches!((self.name)(*element), DELETED | MOVED) {
-                found.extend(self.over_element(*element));
+            let name = (self.name)(*element);
+            match name {
+                DELETED | MOVED => {}
+                WHOLE if is_note => {}
+                _ if is_note => found.extend(self.over_element_of_note(*element)),
+                _ => found.extend(self.over_element(*element)),
             }
         }
-        if grain::guarded(kind) {
+        if grain::guarded(self.kind) {
             found.extend(self.answer(&Question {
                 element: WHOLE,
                 takes_part: &|_| true,
-                disagree: &|a, b| self.unseen_mixture(a, b),
+                disagree: &|a, b| match is_note {
+                    true => self.over_note(a, b),
+                    false => self.unseen_mixture(a, b),
+                },
             }));
         }
         if let Some(deleted) = self.number(DELETED) {
@@ -151,7 +165,8 @@ impl<'a> Search<'a> {
                 if let Some((this_kind, over)) = (question.disagree)(early, late) {
                     touches.extend([early, late]);
                     elements.extend(over);
-                    kind = kind.max(Some(this_kind));
+                    // The strictest: what can't both hold for two of them can't for all.
+                    kind = Some(kind.map_or(this_kind, |kind: ConflictKind| kind.min(this_kind)));
                 }
             }
         }
@@ -254,8 +269,13 @@ impl<'a> Search<'a> {
 
     fn unseen_mixture(&self, a: u32, b: u32) -> Option<(ConflictKind, BTreeSet<u32>)> {
         let (of_a, of_b) = (self.content(a, b), self.content(b, a));
-        let mixed = (!of_a.is_subset(&of_b) && !of_b.is_empty())
-            || (!of_b.is_subset(&of_a) && !of_a.is_empty());
+        // What is typed merges with what is typed, and counts beside anything else.
+        let stated = |changes: &BTreeSet<u32>| -> BTreeSet<u32> {
+            changes.iter().copied().filter(|change| !self.is_writing(*change)).collect()
+        };
+        let (stated_by_a, stated_by_b) = (stated(&of_a), stated(&of_b));
+        let mixed = (!stated_by_a.is_subset(&stated_by_b) && !of_b.is_empty())
+            || (!stated_by_b.is_subset(&stated_by_a) && !of_a.is_empty());
         mixed.then(|| (ConflictKind::SameResource, &of_a | &of_b))
     }
 
@@ -296,7 +316,7 @@ impl<'a> Search<'a> {
     fn value(&self, touch: u32, element: u32) -> Option<Register> {
         let known = self.values.borrow().get(&(touch, element)).cloned();
         known.unwrap_or_else(|| {
-            let value = (self.read)(touch, element);
+            let value = (self.read)(&[touch], element);
             self.values.borrow_mut().insert((touch, element), value.clone());
             value
         })

@@ -1,14 +1,17 @@
 //! One document of a chart: resources as registers in Automerge, and the journal beside them.
 //!
 //! Reading is here and in `history`, writing in `write`, taking in the changes of others in
-//! `apply`. A document is never left half changed: what fails, fails before or is undone.
+//! `apply` and, as far as they type in the texts of drafts, in `typing`. A document is never left half changed: what fails, fails before or is undone.
 
 mod apply;
+mod draft;
 mod error;
 mod history;
 pub(super) mod journal;
 mod register_key;
+mod state;
 mod tests;
+mod typing;
 mod write;
 
 pub use self::apply::{Applied, Inspected, inspect};
@@ -17,19 +20,21 @@ pub use self::history::Version;
 pub use self::write::{Choice, Edit, Written};
 
 use self::journal::{Journal, Story};
+use self::state::{State, is_flag};
 use super::canonical;
 use super::conflict::{ConflictKind, Dispute, Search};
 use super::hostile::{Refusal, contain};
-use super::register::{DELETED, MOVED, Register, join};
+use super::narrative::element_around;
+use super::register::{DELETED, MOVED, Register, WHOLE};
 use super::resource::ResourceKey;
 use automerge::{ActorId, Automerge, Change, ROOT, ReadDoc};
 use data_encoding::HEXLOWER;
-use serde_json::{Map, Value};
-use std::collections::BTreeMap;
+use serde_json::Value;
+use std::collections::BTreeSet;
 use std::fmt;
 
 /// The first bytes of a saved document; the last one is the version of the format.
-const SAVED: [u8; 5] = *b"CRNT\x01";
+const SAVED: [u8; 5] = *b"CRNT\x02";
 
 /// How much may be written after the last save before the document saves itself anew, so that
 /// what it needs to undo a failure stays in proportion.
@@ -70,8 +75,9 @@ pub struct Conflict {
 pub struct ConflictValue {
     /// The change that says so; its [`ChangeHash::value_id`] picks the value.
     pub change: ChangeHash,
-    /// The element's value, or nothing if it was removed. For `_resource` of a type that merges by
-    /// element, an object of the disputed elements; for `_deleted` and `_moved`, the resource.
+    /// The element's value, or nothing if it was removed. For `_resource` an object of all
+    /// elements, or of the disputed ones where edits of different elements are disputed; for
+    /// `_deleted` and `_moved`, the resource.
     pub value: Option<Value>,
     /// Whether the resource was deleted for the author of the change.
     pub deleted: bool,
@@ -255,8 +261,10 @@ impl Document {
 
     fn disputes(&self, key: &ResourceKey, story: &Story) -> Vec<Dispute> {
         let name = |element: u32| self.journal.name(element);
-        let read = |touch: u32, element: u32| self.value_at(key, story, touch, element);
-        Search::new(story, &name, &read).disputes(&key.kind)
+        let read = |touches: &[u32], element: u32| {
+            self.value_at(key, story, touches, self.journal.name(element))
+        };
+        Search::new(story, &key.kind, &name, &read).disputes()
     }
 
     fn conflict(&self, key: &ResourceKey, story: &Story, dispute: Dispute) -> Conflict {
@@ -265,12 +273,9 @@ impl Document {
             let state = self.state(key, story, Some(touch));
             let value = match (element.as_str(), kind) {
                 (DELETED | MOVED, _) => Some(state.body(key)),
-                (_, ConflictKind::SameElement) => {
-                    state.registers.get(&element).map(Register::value)
-                }
-                _ => Some(
-                    state.part(&elements.iter().map(|e| self.journal.name(*e)).collect::<Vec<_>>()),
-                ),
+                (WHOLE, ConflictKind::SameElement) => Some(state.said(key)),
+                (WHOLE, _) => Some(state.part(key, &self.elements_of(&elements))),
+                (element, _) => state.element(key, element).map(|register| register.value()),
             };
             let change = self.change_of(story, touch);
             ConflictValue { change, value, deleted: state.deleted(), moved: state.moved() }
@@ -280,43 +285,62 @@ impl Document {
         Conflict { seen: seen(&element, &values), element, kind, values }
     }
 
+    /// The elements of the content that these registers are part of.
+    fn elements_of(&self, registers: &BTreeSet<u32>) -> Vec<String> {
+        let names = registers.iter().map(|register| element_around(self.journal.name(*register)));
+        let names: BTreeSet<&str> = names.filter(|name| !is_flag(name)).collect();
+        names.into_iter().map(str::to_owned).collect()
+    }
+
     fn change_of(&self, story: &Story, touch: u32) -> ChangeHash {
         ChangeHash(self.journal.hash(story.touches[touch as usize].change))
     }
 
-    /// The value of one element, as it was for the author of a touch.
+    /// The value of one register, as it was for the author of a touch; of several touches, as it
+    /// would be for who had seen these and nothing else.
     fn value_at(
         &self,
         key: &ResourceKey,
         story: &Story,
-        touch: u32,
-        element: u32,
+        touches: &[u32],
+        register: &str,
     ) -> Option<Register> {
-        let head = automerge::ChangeHash(self.change_of(story, touch).0);
-        let name = register_key::name(key, self.journal.name(element));
-        let found = self.automerge.get_at(ROOT, name, &[head]).ok()??.0;
-        register_key::from_scalar(&found.into_scalar().ok()?)
+        let heads =
+            touches.iter().map(|touch| automerge::ChangeHash(self.change_of(story, *touch).0));
+        let heads: Vec<automerge::ChangeHash> = heads.collect();
+        let name = register_key::name(key, register);
+        match self.automerge.get_at(ROOT, name, &heads).ok()?? {
+            (automerge::Value::Scalar(value), _) => register_key::from_scalar(&value),
+            (_, text) => self.automerge.text_at(text, &heads).ok().map(Register::Text),
+        }
+    }
+
+    fn value_now(&self, key: &ResourceKey, register: &str) -> Option<Register> {
+        match self.automerge.get(ROOT, register_key::name(key, register)).ok()?? {
+            (automerge::Value::Scalar(value), _) => register_key::from_scalar(&value),
+            (_, text) => self.automerge.text(text).ok().map(Register::Text),
+        }
     }
 
     /// The registers of a resource, now or as they were for the author of a touch.
     fn state(&self, key: &ResourceKey, story: &Story, touch: Option<u32>) -> State {
-        let mut registers = BTreeMap::new();
+        let read = |register: &str| match touch {
+            Some(touch) => self.value_at(key, story, &[touch], register),
+            None => self.value_now(key, register),
+        };
+        let mut state = State::default();
         for element in &story.elements {
             let name = self.journal.name(*element);
-            let register = match touch {
-                Some(touch) => self.value_at(key, story, touch, *element),
-                None => self.value_now(key, name),
+            let Some(register) = (element_around(name) == name).then(|| read(name)).flatten()
+            else {
+                continue;
             };
-            if let Some(register) = register {
-                registers.insert(name.to_owned(), register);
+            for text in register_key::texts_of(&key.kind, name, &register) {
+                state.registers.extend(read(&text).map(|value| (text, value)));
             }
+            state.registers.insert(name.to_owned(), register);
         }
-        State { registers }
-    }
-
-    fn value_now(&self, key: &ResourceKey, element: &str) -> Option<Register> {
-        let found = self.automerge.get(ROOT, register_key::name(key, element)).ok()??.0;
-        register_key::from_scalar(&found.into_scalar().ok()?)
+        state
     }
 
     /// Takes the present state as the one to go back to.
@@ -370,43 +394,4 @@ fn seen(element: &str, values: &[ConflictValue]) -> String {
         digest.update(&value.change.0);
     }
     HEXLOWER.encode(&digest.finalize().as_bytes()[..8])
-}
-
-/// The registers of a resource at one moment.
-#[derive(Debug, Clone, Default, PartialEq)]
-struct State {
-    registers: BTreeMap<String, Register>,
-}
-
-impl State {
-    fn deleted(&self) -> bool {
-        self.registers.get(DELETED) == Some(&Register::Flag(true))
-    }
-
-    fn moved(&self) -> Option<String> {
-        match self.registers.get(MOVED) {
-            Some(Register::Text(to)) => Some(to.clone()),
-            _ => None,
-        }
-    }
-
-    fn members(&self, key: &ResourceKey) -> Map<String, Value> {
-        let registers = self.registers.iter().map(|(name, register)| (name.as_str(), register));
-        join(&key.kind, &key.id, registers)
-    }
-
-    fn body(&self, key: &ResourceKey) -> Value {
-        Value::Object(self.members(key))
-    }
-
-    /// An object of these elements only.
-    fn part(&self, elements: &[&str]) -> Value {
-        let registers = elements
-            .iter()
-            .filter_map(|name| self.registers.get(*name).map(|register| (*name, register)));
-        let mut members = join("", "", registers);
-        members.remove("resourceType");
-        members.remove("id");
-        Value::Object(members)
-    }
 }

@@ -14,6 +14,19 @@ pub enum Grain {
     Statement,
     /// What is written once and corrected whole: one register for the resource.
     Record,
+    /// A note: by element while it is a draft, and its texts as texts that several may write in
+    /// at once; signed, it is a record.
+    Text,
+}
+
+/// How a note is written together.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Note {
+    kind: &'static str,
+    /// The codes of `status` under which it is a draft.
+    drafts: &'static [&'static str],
+    /// The paths to its texts. A step with `*` lies in itself again, as sections do.
+    texts: &'static [&'static str],
 }
 
 /// What the table says about one type.
@@ -32,6 +45,38 @@ pub(crate) struct Rule {
 const STATEMENT: (Grain, bool) = (Grain::Statement, false);
 const GUARDED: (Grain, bool) = (Grain::Statement, true);
 const RECORD: (Grain, bool) = (Grain::Record, false);
+const NOTE: (Grain, bool) = (Grain::Text, true);
+
+/// The types of the grain *text*, sorted. A type belongs here if a clinician's own prose is what
+/// it is for, and if its status says that nobody relies on it yet. So not DiagnosticReport (a
+/// preliminary result is acted upon), DocumentReference (its text is an attachment), Communication
+/// (one sender's words), QuestionnaireResponse (answers, each a statement), and no annotation
+/// (`note`): it has one author, who would be quoted with another's words.
+const NOTES: [Note; 2] = [
+    Note {
+        kind: "ClinicalImpression",
+        drafts: &["in-progress"],
+        texts: &["description", "summary", "text.div"],
+    },
+    Note {
+        kind: "Composition",
+        drafts: &["preliminary"],
+        texts: &["section*.text.div", "text.div"],
+    },
+];
+
+impl Note {
+    /// Whether a resource with this status can still be written together.
+    pub(crate) fn is_draft(&self, status: &str) -> bool {
+        self.drafts.contains(&status)
+    }
+
+    /// The steps to the texts below an element; none if it holds no text.
+    pub(crate) fn texts_of(&self, element: &str) -> Vec<Vec<&'static str>> {
+        let steps = self.texts.iter().map(|path| path.split('.').collect::<Vec<_>>());
+        steps.filter(|steps| steps[0].trim_end_matches('*') == element).collect()
+    }
+}
 
 const fn entry(
     kind: &'static str,
@@ -65,12 +110,12 @@ const RULES: [Rule; 146] = [
     entry("ChargeItemDefinition", RECORD, Clinical, &[]),
     entry("Claim", RECORD, Administrative, &["patient"]),
     entry("ClaimResponse", RECORD, Administrative, &["patient"]),
-    entry("ClinicalImpression", RECORD, Clinical, &["subject"]),
+    entry("ClinicalImpression", NOTE, Clinical, &["subject"]),
     entry("CodeSystem", RECORD, Clinical, &[]),
     entry("Communication", RECORD, Clinical, &["subject"]),
     entry("CommunicationRequest", GUARDED, Clinical, &["subject"]),
     entry("CompartmentDefinition", RECORD, Clinical, &[]),
-    entry("Composition", GUARDED, Clinical, &["subject"]),
+    entry("Composition", NOTE, Clinical, &["subject"]),
     entry("ConceptMap", RECORD, Clinical, &[]),
     entry("Condition", GUARDED, Critical, &["subject"]),
     entry("Consent", GUARDED, Clinical, &["patient"]),
@@ -203,6 +248,11 @@ pub fn grain(kind: &str) -> Grain {
     rule(kind).map_or(Grain::Record, |rule| rule.grain)
 }
 
+/// How notes of this type are written together; nothing if it isn't of the grain *text*.
+pub(crate) fn note(kind: &str) -> Option<&'static Note> {
+    NOTES.binary_search_by(|note| note.kind.cmp(kind)).ok().map(|place| &NOTES[place])
+}
+
 /// Whether concurrent edits of different elements of this type are a conflict, because nobody saw
 /// the result: a stopped order with a raised dose is no order that anybody gave.
 pub fn guarded(kind: &str) -> bool {
@@ -217,11 +267,20 @@ pub fn merging_table() -> String {
     for rule in &RULES {
         let (grain, conflict) = match (rule.grain, rule.guarded) {
             (Grain::Record, _) => ("whole resource", "the resource"),
+            (Grain::Text, _) => ("text, until signed", "see *notes*"),
             (Grain::Statement, true) => ("element", "it at all"),
             (Grain::Statement, false) => ("element", "the same element"),
         };
         let section = rule.section.as_str();
         writeln!(page, "| {} | {grain} | {conflict} | {section} |", rule.kind)
+            .expect("a string takes all that is written to it");
+    }
+    page.push_str(MERGING_NOTES);
+    page.push_str("| note | a draft while `status` is | its texts |\n|---|---|---|\n");
+    for note in &NOTES {
+        let code = |codes: &[&str]| codes.iter().map(|c| format!("`{c}`")).collect::<Vec<_>>();
+        let (drafts, texts) = (code(note.drafts).join(", "), code(note.texts).join(", "));
+        writeln!(page, "| {} | {drafts} | {texts} |", note.kind)
             .expect("a string takes all that is written to it");
     }
     page
@@ -254,6 +313,32 @@ they could not reach each other; what happens when they meet again?
 
 ";
 
+const MERGING_NOTES: &str = "
+## Notes
+
+A note in draft is written together. Its texts (the narratives that people read) are kept apart
+from the element in which they stand, which is their *frame*.
+
+- Two sites type into one text: all that both typed is there, word for word. Whole words and tags
+  are exchanged, never letters of them.
+- A text belongs to its section: the one with the same id or, if sections have none, the same code
+  and title. A new section beside typing in another merges, also if sections change places.
+- A conflict of the element, with both versions of it: both sites change the sections, or one takes
+  away or renames the section in which the other types.
+- A conflict of the note (*it at all*): one site types or changes the sections, the other changes
+  anything else of it, its title or its author. Changes of other elements are guarded like those
+  of an order.
+- Signed (any `status` not listed below), a note is a record: one register with all its words.
+  Signing while another site writes is a conflict that shows the signed note as its signer saw it
+  and what was written meanwhile; the note that is shown is the signed one. So is signing twice,
+  differently. Who chooses the late edit has the draft again. An amendment is a whole new version.
+- A narrative of more than 65,536 characters, and what is typed after a million characters in one
+  draft, merges with its frame, as one value.
+
+In a path, `section*` means sections in sections too.
+
+";
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -272,7 +357,7 @@ mod tests {
         }
         assert!(grain("Patient") == Grain::Statement && !guarded("Patient"));
         assert_eq!(grain("Observation"), Grain::Record);
-        assert!(grain("Composition") == Grain::Statement && guarded("Composition"));
+        assert!(grain("Composition") == Grain::Text && guarded("Composition"));
     }
 
     #[test]

@@ -3,10 +3,12 @@
 //! A register is what merges as one. By statement it holds one top-level element: an element with
 //! its `_sibling`, and all the members of a choice such as `value[x]`, are one register, so that a
 //! value can't merge apart from its unit or from the reason why it is absent. By record it holds
-//! the whole resource.
+//! the whole resource. A note is divided like a statement while it is a draft, its texts standing
+//! apart from their frames (see [`narrative`]), and is a record when it is signed.
 
-use super::grain::{Grain, grain};
+use super::grain::{self, Grain, grain};
 use super::json::{canonical, parse_json};
+use super::narrative;
 use super::resource::{is_element_name, strip_version};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -17,6 +19,9 @@ pub const WHOLE: &str = "_resource";
 pub(crate) const DELETED: &str = "_deleted";
 /// The register that tells to which document the resource was moved.
 pub(crate) const MOVED: &str = "_moved";
+
+/// The element that tells whether a note is signed.
+const STATUS: &str = "status";
 
 /// The choices of R4, by type: the names of these elements end with a type.
 #[rustfmt::skip]
@@ -78,6 +83,9 @@ pub(crate) enum Register {
     Json(String),
     /// Members under other names (a sibling, a choice): canonical JSON of an object of them.
     Group(String),
+    /// The members of an element of a draft, the names of texts standing in their places:
+    /// canonical JSON of an object of them.
+    Frame(String),
 }
 
 impl Register {
@@ -94,6 +102,11 @@ impl Register {
         }
     }
 
+    /// The frame of these members.
+    pub(crate) fn frame(members: &Map<String, Value>) -> Self {
+        Self::Frame(canonical(&Value::Object(members.clone())))
+    }
+
     /// The value as it is shown: a group as an object of its members.
     pub(crate) fn value(&self) -> Value {
         match self {
@@ -101,20 +114,24 @@ impl Register {
             Self::Integer(whole) => Value::from(*whole),
             Self::Flag(flag) => Value::Bool(*flag),
             // What is not JSON was refused when it came; null would be a statement nobody made.
-            Self::Json(json) | Self::Group(json) => parse_json(json).unwrap_or_default(),
+            Self::Json(json) | Self::Group(json) | Self::Frame(json) => {
+                parse_json(json).unwrap_or_default()
+            }
         }
     }
 
-    fn of_members(element: &str, members: &Map<String, Value>) -> Self {
+    /// The register of an element with these members.
+    pub(crate) fn of_members(element: &str, members: &Map<String, Value>) -> Self {
         match members.get(element) {
             Some(value) if members.len() == 1 => Self::plain(value),
             _ => Self::Group(canonical(&Value::Object(members.clone()))),
         }
     }
 
-    fn members(&self, element: &str) -> Map<String, Value> {
+    /// The members of the element.
+    pub(crate) fn members(&self, element: &str) -> Map<String, Value> {
         match (self, self.value()) {
-            (Self::Group(_), Value::Object(members)) => members,
+            (Self::Group(_) | Self::Frame(_), Value::Object(members)) => members,
             (_, value) => Map::from_iter([(element.to_owned(), value)]),
         }
     }
@@ -129,9 +146,20 @@ impl Register {
                     && value.as_object().is_some_and(|body| {
                         body.keys().all(|name| is_element_name(name))
                             && !["resourceType", "id"].iter().any(|name| body.contains_key(*name))
+                            && !is_draft(kind, body)
                     })
             }),
             (_, WHOLE) => false,
+            (_, STATUS) if grain(kind) == Grain::Text && !is_draft(kind, &self.members(STATUS)) => {
+                false
+            }
+            (Self::Frame(json), _) => parse_json(json).is_ok_and(|value| {
+                canonical(&value) == *json
+                    && value.as_object().is_some_and(|members| {
+                        members.keys().all(|name| element_of(kind, name) == element)
+                            && narrative::is_frame(kind, element, members)
+                    })
+            }),
             (Self::Json(json), _) => {
                 parse_json(json).is_ok_and(|value| Self::plain(&value) == *self)
                     && !is_choice(kind, element)
@@ -168,10 +196,16 @@ pub(crate) fn element_of<'a>(kind: &str, name: &'a str) -> &'a str {
     choices(kind).iter().find(is_choice_of).map_or(plain, |base| &plain[..base.len()])
 }
 
-/// The registers of a resource, by element.
+/// Whether this is a note that can still be written together.
+pub(crate) fn is_draft(kind: &str, body: &Map<String, Value>) -> bool {
+    let status = body.get(STATUS).and_then(Value::as_str);
+    grain::note(kind).zip(status).is_some_and(|(note, status)| note.is_draft(status))
+}
+
+/// The registers of a resource, by element; the texts of a draft still stand in theirs.
 pub(crate) fn split(kind: &str, body: &Map<String, Value>) -> BTreeMap<String, Register> {
     let content = body.iter().filter(|(name, _)| *name != "resourceType" && *name != "id");
-    if grain(kind) == Grain::Record {
+    if grain(kind) == Grain::Record || (grain(kind) == Grain::Text && !is_draft(kind, body)) {
         let whole: Map<String, Value> =
             content.map(|(name, value)| (name.clone(), value.clone())).collect();
         let json = canonical(&Value::Object(whole));

@@ -3,7 +3,7 @@
 //! A run of a few bytes can stand for 2^63 rows, which is why every column is counted against
 //! [`OPERATIONS_MAX`] while it is read.
 
-use super::{OPERATIONS_MAX, Operation, OperationId, Scalar};
+use super::{Content, OPERATIONS_MAX, Operation, OperationId, Stroke, Typing};
 use crate::chart::hostile::Refusal;
 
 /// Reads from bytes, and never past their end.
@@ -81,7 +81,12 @@ impl<'a> Cursor<'a> {
 /// The columns that a chart's changes have.
 #[derive(Default)]
 pub(super) struct Columns<'a> {
+    text_actors: Vec<Option<u64>>,
+    text_counters: Vec<Option<u64>>,
+    character_actors: Vec<Option<u64>>,
+    character_counters: Vec<Option<i64>>,
     keys: Vec<Option<&'a str>>,
+    insertions: Vec<bool>,
     actions: Vec<Option<u64>>,
     value_kinds: Vec<Option<u64>>,
     values: &'a [u8],
@@ -91,6 +96,10 @@ pub(super) struct Columns<'a> {
 }
 
 // A column's number is its id, shifted by four, and the kind of its values.
+const TEXT_ACTOR: u64 = 1;
+const TEXT_COUNTER: u64 = 2;
+const CHARACTER_ACTOR: u64 = 1 << 4 | 1;
+const CHARACTER_COUNTER: u64 = 1 << 4 | 3;
 const KEY: u64 = 1 << 4 | 5;
 const INSERT: u64 = 3 << 4 | 4;
 const ACTION: u64 = 4 << 4 | 2;
@@ -104,6 +113,7 @@ const DEFLATED: u64 = 8;
 
 const SET: u64 = 1;
 const DELETE: u64 = 3;
+const MAKE_TEXT: u64 = 4;
 
 impl<'a> Columns<'a> {
     pub(super) fn read(cursor: &mut Cursor<'a>) -> Result<Self, Refusal> {
@@ -123,6 +133,10 @@ impl<'a> Columns<'a> {
         for (number, length) in layout {
             let data = Cursor::new(cursor.take(length)?);
             match number {
+                TEXT_ACTOR => columns.text_actors = runs(data, Cursor::unsigned)?,
+                TEXT_COUNTER => columns.text_counters = runs(data, Cursor::unsigned)?,
+                CHARACTER_ACTOR => columns.character_actors = runs(data, Cursor::unsigned)?,
+                CHARACTER_COUNTER => columns.character_counters = deltas(data)?,
                 KEY => columns.keys = runs(data, Cursor::text)?,
                 ACTION => columns.actions = runs(data, Cursor::unsigned)?,
                 VALUE_KIND => columns.value_kinds = runs(data, Cursor::unsigned)?,
@@ -130,49 +144,132 @@ impl<'a> Columns<'a> {
                 OVERWRITTEN => columns.overwritten = runs(data, Cursor::unsigned)?,
                 OVERWRITTEN_ACTOR => columns.overwritten_actors = runs(data, Cursor::unsigned)?,
                 OVERWRITTEN_COUNTER => columns.overwritten_counters = deltas(data)?,
-                INSERT | EXPAND => all_false(data)?,
-                _ => return Err(Refusal::Foreign("an object below a register")),
+                INSERT => columns.insertions = flags(data)?,
+                EXPAND => {
+                    if flags(data)?.contains(&true) {
+                        return Err(Refusal::Foreign("a mark in a text"));
+                    }
+                }
+                _ => return Err(Refusal::Foreign("what neither registers nor texts have")),
             }
         }
         Ok(columns)
     }
 
-    /// One operation for each row.
-    pub(super) fn operations(&self, actors: usize) -> Result<Vec<Operation<'a>>, Refusal> {
-        let rows = self.actions.len();
-        let longest = self.keys.len().max(self.value_kinds.len()).max(self.overwritten.len());
-        if longest > rows {
+    /// How many operations there are.
+    pub(super) fn count(&self) -> usize {
+        self.actions.len()
+    }
+
+    /// One operation for each row, the first of which has this counter.
+    pub(super) fn operations(
+        &self,
+        start: u64,
+        actors: usize,
+    ) -> Result<(Vec<Operation<'a>>, Vec<Typing<'a>>), Refusal> {
+        if self.longest() > self.count() {
             return Err(Refusal::Malformed);
         }
         let mut values = Cursor::new(self.values);
         let mut overwritten =
             self.overwritten_counters.iter().copied().zip(self.overwritten_actors.iter().copied());
-        let mut operations = Vec::with_capacity(rows);
-        for row in 0..rows {
-            let kind = self.value_kinds.get(row).copied().flatten().unwrap_or(0);
-            let value = scalar(kind, &mut values)?;
-            let value = match (self.actions[row], value) {
-                (Some(SET), Some(value)) => Some(value),
-                (Some(DELETE), None) => None,
-                _ => return Err(Refusal::Foreign("an operation that charts don't have")),
-            };
-            let count = self.overwritten.get(row).copied().flatten().unwrap_or(0);
+        let (mut operations, mut typing) = (Vec::new(), Vec::new());
+        for (row, counter) in (0..self.count()).zip(start..) {
+            let value = content(at(&self.value_kinds, row).unwrap_or(0), &mut values)?;
+            let count = at(&self.overwritten, row).unwrap_or(0);
             let count = usize::try_from(count).map_err(|_| Refusal::Malformed)?;
             let overwrites = overwritten.by_ref().take(count).map(|id| operation_id(id, actors));
             let overwrites = overwrites.collect::<Result<Vec<_>, _>>()?;
             if overwrites.len() != count {
                 return Err(Refusal::Malformed);
             }
-            let key = self.keys.get(row).copied().flatten().ok_or(Refusal::Malformed)?;
-            operations.push(Operation { key, value, overwrites });
+            match (at(&self.text_counters, row), at(&self.text_actors, row)) {
+                (None, None) => {
+                    let (key, value) = self.register(row, value)?;
+                    operations.push(Operation { counter, key, value, overwrites });
+                }
+                (text, actor) => {
+                    let text = operation_id((text.and_then(|c| c.try_into().ok()), actor), actors)?;
+                    let stroke = self.stroke(row, value, &overwrites, actors)?;
+                    typing.push(Typing { counter, text, stroke });
+                }
+            }
         }
         let left_over = overwritten.next().is_some()
             || self.overwritten_counters.len() != self.overwritten_actors.len();
         if left_over || !values.is_empty() {
             return Err(Refusal::Malformed);
         }
-        Ok(operations)
+        Ok((operations, typing))
     }
+
+    fn longest(&self) -> usize {
+        let of_texts = self.text_actors.len().max(self.text_counters.len());
+        let of_characters = self.character_actors.len().max(self.character_counters.len());
+        let of_values = self.value_kinds.len().max(self.overwritten.len());
+        let of_keys = self.keys.len().max(self.insertions.len());
+        of_texts.max(of_characters).max(of_values).max(of_keys)
+    }
+
+    /// The name of the register in this row, and what is written to it.
+    fn register(
+        &self,
+        row: usize,
+        value: Option<Content<'a>>,
+    ) -> Result<(&'a str, Option<Content<'a>>), Refusal> {
+        let value = match (self.actions[row], value) {
+            (Some(SET), Some(value)) => Some(value),
+            (Some(MAKE_TEXT), None) => Some(Content::NewText),
+            (Some(DELETE), None) => None,
+            _ => return Err(Refusal::Foreign("an operation that charts don't have")),
+        };
+        let of_a_text = self.is_insertion(row)
+            || at(&self.character_counters, row).is_some()
+            || at(&self.character_actors, row).is_some();
+        let key = at(&self.keys, row).filter(|_| !of_a_text).ok_or(Refusal::Malformed)?;
+        Ok((key, value))
+    }
+
+    /// What the operation in this row does within a text: no more than insert or remove one
+    /// character.
+    fn stroke(
+        &self,
+        row: usize,
+        value: Option<Content<'a>>,
+        overwrites: &[OperationId],
+        actors: usize,
+    ) -> Result<Stroke<'a>, Refusal> {
+        if at(&self.keys, row).is_some() {
+            return Err(Refusal::Malformed);
+        }
+        let at_start = (Some(0), None);
+        let place = match (at(&self.character_counters, row), at(&self.character_actors, row)) {
+            place if place == at_start => None,
+            place => Some(operation_id(place, actors)?),
+        };
+        match (self.actions[row], value, self.is_insertion(row)) {
+            (Some(SET), Some(Content::Text(character)), true) if overwrites.is_empty() => {
+                let mut characters = character.chars();
+                if characters.next().is_none() || characters.next().is_some() {
+                    return Err(Refusal::Foreign("a text that is not typed by characters"));
+                }
+                Ok(Stroke::Insert { after: place, character })
+            }
+            (Some(DELETE), None, false) => {
+                let removed = place.filter(|place| overwrites == [*place]);
+                removed.map(Stroke::Remove).ok_or(Refusal::Overwrites)
+            }
+            _ => Err(Refusal::Foreign("an operation that texts don't have")),
+        }
+    }
+
+    fn is_insertion(&self, row: usize) -> bool {
+        self.insertions.get(row).copied().unwrap_or(false)
+    }
+}
+
+fn at<T: Copy>(column: &[Option<T>], row: usize) -> Option<T> {
+    column.get(row).copied().flatten()
 }
 
 fn operation_id(
@@ -184,23 +281,23 @@ fn operation_id(
     counter.zip(actor).ok_or(Refusal::Malformed)
 }
 
-fn scalar<'a>(kind: u64, values: &mut Cursor<'a>) -> Result<Option<Scalar<'a>>, Refusal> {
+fn content<'a>(kind: u64, values: &mut Cursor<'a>) -> Result<Option<Content<'a>>, Refusal> {
     let length = usize::try_from(kind >> 4).map_err(|_| Refusal::Malformed)?;
     let bytes = values.take(length)?;
     Ok(Some(match (kind & 15, length) {
         (0, 0) => return Ok(None),
-        (1, 0) => Scalar::Flag(false),
-        (2, 0) => Scalar::Flag(true),
+        (1, 0) => Content::Flag(false),
+        (2, 0) => Content::Flag(true),
         (4, _) => {
             let mut number = Cursor::new(bytes);
             let whole = number.signed()?;
             if !number.is_empty() {
                 return Err(Refusal::Malformed);
             }
-            Scalar::Integer(whole)
+            Content::Integer(whole)
         }
-        (6, _) => Scalar::Text(std::str::from_utf8(bytes).map_err(|_| Refusal::Malformed)?),
-        (7, _) => Scalar::Bytes(bytes),
+        (6, _) => Content::Text(std::str::from_utf8(bytes).map_err(|_| Refusal::Malformed)?),
+        (7, _) => Content::Bytes(bytes),
         _ => return Err(Refusal::Foreign("a value that charts don't have")),
     }))
 }
@@ -247,14 +344,22 @@ fn deltas(data: Cursor<'_>) -> Result<Vec<Option<i64>>, Refusal> {
 }
 
 /// A column of booleans holds lengths of runs, the first of which is false.
-fn all_false(mut data: Cursor<'_>) -> Result<(), Refusal> {
-    if !data.is_empty() {
-        let run = data.unsigned()?;
-        if run > OPERATIONS_MAX as u64 {
+fn flags(mut data: Cursor<'_>) -> Result<Vec<bool>, Refusal> {
+    let mut flags = Vec::new();
+    let mut flag = false;
+    while !data.is_empty() {
+        let length = data.unsigned()?;
+        if length > (OPERATIONS_MAX - flags.len()) as u64 {
             return Err(Refusal::TooLarge);
         }
+        let is_first = flags.is_empty() && !flag;
+        if length == 0 && !is_first {
+            return Err(Refusal::Malformed);
+        }
+        flags.resize(flags.len() + length as usize, flag);
+        flag = !flag;
     }
-    if data.is_empty() { Ok(()) } else { Err(Refusal::Foreign("an insertion or a mark")) }
+    Ok(flags)
 }
 
 #[cfg(test)]

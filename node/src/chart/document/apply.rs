@@ -42,17 +42,12 @@ pub struct Inspected {
     pub unix_ms: u64,
     /// The person or program that made it, where one is named.
     pub by: Option<String>,
-    /// The resources that it touches, ordered.
-    pub touched: Vec<ResourceKey>,
 }
 
 /// Reads what a change says of itself, without a document.
 pub fn inspect(change: &[u8]) -> Result<Inspected, ChartError> {
     let change = RawChange::read(change)?;
-    let mut touched: Vec<ResourceKey> =
-        register_keys(&change)?.into_iter().map(|key| key.resource).collect();
-    touched.sort_unstable();
-    touched.dedup();
+    register_keys(&change)?;
     Ok(Inspected {
         hash: ChangeHash(change.hash),
         actor: change.actors[0],
@@ -60,7 +55,6 @@ pub fn inspect(change: &[u8]) -> Result<Inspected, ChartError> {
         dependencies: change.dependencies.iter().copied().map(ChangeHash).collect(),
         unix_ms: change.unix_ms,
         by: change.by.map(str::to_owned),
-        touched,
     })
 }
 
@@ -70,7 +64,8 @@ pub(super) fn register_keys<'a>(change: &RawChange<'a>) -> Result<Vec<RegisterKe
     if !change.operations.iter().all(|operation| names.insert(operation.key)) {
         return Err(Refusal::Foreign("a register that is written twice"));
     }
-    change.operations.iter().map(RegisterKey::read).collect()
+    let actor = &change.actors[0];
+    change.operations.iter().map(|operation| RegisterKey::read(operation, actor)).collect()
 }
 
 impl Document {
@@ -91,6 +86,8 @@ impl Document {
         let past = self.journal.past(&dependencies);
         self.check_place(&change, &dependencies, &past)?;
         self.check_overwrites(&change, &keys, &past)?;
+        let typed = self.journal.typed(&change, &keys, &past)?;
+        self.check_typing(&change, &keys, &typed, &past)?;
         let decoded = contain(|| decode(bytes)).and_then(|decoded| decoded)?;
         let applied = contain(|| self.automerge.apply_changes([decoded]));
         let heads = self.automerge.get_heads();
@@ -103,7 +100,7 @@ impl Document {
             self.undo()?;
             return Err(refusal.into());
         }
-        let touched = self.journal.record(&change, &keys, &past);
+        let touched = self.journal.record(&change, &keys, &typed, &past);
         self.note(bytes);
         Ok(Applied { hash, touched, known: false, by })
     }
@@ -147,8 +144,7 @@ impl Document {
         keys: &[RegisterKey<'_>],
         past: &Past,
     ) -> Result<(), Refusal> {
-        let heads: Vec<automerge::ChangeHash> =
-            change.dependencies.iter().copied().map(automerge::ChangeHash).collect();
+        let heads = heads_of(change);
         for (operation, key) in change.operations.iter().zip(keys) {
             let found = match past {
                 _ if !self.contains(&key.resource) => Ok(Vec::new()),
@@ -175,7 +171,13 @@ impl Document {
     }
 }
 
-fn parts(id: &ObjId) -> Option<(u64, &[u8])> {
+/// Where its author stood.
+pub(super) fn heads_of(change: &RawChange<'_>) -> Vec<automerge::ChangeHash> {
+    change.dependencies.iter().copied().map(automerge::ChangeHash).collect()
+}
+
+/// An operation's counter and its actor.
+pub(super) fn parts(id: &ObjId) -> Option<(u64, &[u8])> {
     match id {
         ObjId::Root => None,
         ObjId::Id(counter, actor, _) => Some((*counter, actor.to_bytes())),

@@ -6,7 +6,9 @@
 //! history (every change has seen all others) that is one comparison.
 
 use super::register_key::RegisterKey;
-use crate::chart::change::RawChange;
+use super::typing::Typed;
+use crate::chart::change::{Content, OperationId, RawChange};
+use crate::chart::hostile::Refusal;
 use crate::chart::resource::ResourceKey;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
@@ -28,8 +30,11 @@ pub(super) struct Node {
 pub(crate) struct Touch {
     /// The change's place in the journal.
     pub(crate) change: u32,
-    /// The elements that it wrote, removed or decided, by their numbers.
+    /// The elements that it wrote, removed or decided, and the texts into which it typed, by their
+    /// numbers.
     pub(crate) elements: Vec<u32>,
+    /// Characters that it typed into texts and took out of them.
+    pub(crate) typed: u32,
     /// The earlier touches of this resource that its author had not seen, ascending.
     pub(crate) beside: Vec<u32>,
     /// The conflicts that it decided.
@@ -70,6 +75,12 @@ impl Story {
         early < late && !self.apart(early, late)
     }
 
+    /// Characters that were typed and taken out in this past.
+    pub(super) fn typed(&self, past: &Past) -> usize {
+        let touches = self.touches.iter().filter(|touch| past.contains(touch.change));
+        touches.map(|touch| touch.typed as usize).sum()
+    }
+
     fn of_change(&self, change: u32) -> Option<u32> {
         self.touches.binary_search_by_key(&change, |touch| touch.change).ok().map(|at| at as u32)
     }
@@ -83,6 +94,8 @@ pub(super) struct Journal {
     actors: Vec<[u8; 16]>,
     names: Vec<String>,
     pub(super) stories: BTreeMap<ResourceKey, Story>,
+    /// The texts of drafts, by the operation that made them: its actor's number, its counter.
+    texts: BTreeMap<(u32, u64), Text>,
     #[serde(skip)]
     by_hash: HashMap<[u8; 32], u32>,
     #[serde(skip)]
@@ -93,6 +106,16 @@ pub(super) struct Journal {
     heads: Vec<u32>,
 }
 
+/// A text of a draft.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Text {
+    /// The change that made it.
+    change: u32,
+    pub(super) resource: ResourceKey,
+    /// Its register, by its number.
+    register: u32,
+}
+
 /// What of a journal is kept on disk; the rest follows from it.
 #[derive(Deserialize)]
 struct Saved {
@@ -100,12 +123,13 @@ struct Saved {
     actors: Vec<[u8; 16]>,
     names: Vec<String>,
     stories: BTreeMap<ResourceKey, Story>,
+    texts: BTreeMap<(u32, u64), Text>,
 }
 
 impl From<Saved> for Journal {
     fn from(saved: Saved) -> Self {
-        let Saved { changes, actors, names, stories } = saved;
-        let mut journal = Self { actors, names, stories, ..Self::default() };
+        let Saved { changes, actors, names, stories, texts } = saved;
+        let mut journal = Self { actors, names, stories, texts, ..Self::default() };
         journal.by_name = numbered(&journal.names);
         for (number, actor) in (0..).zip(&journal.actors) {
             journal.by_actor.insert(*actor, Actor { number, last: None });
@@ -157,6 +181,11 @@ impl Journal {
         self.heads.iter().map(|head| self.hash(*head))
     }
 
+    /// The counter of the last operation of all.
+    pub(super) fn end(&self) -> u64 {
+        self.heads.iter().map(|head| self.changes[*head as usize].end).max().unwrap_or(0)
+    }
+
     /// The last change of an actor.
     pub(super) fn last_of(&self, actor: &[u8; 16]) -> Option<u32> {
         self.by_actor.get(actor)?.last
@@ -187,11 +216,46 @@ impl Journal {
         Past::Set(seen)
     }
 
+    /// What a change types, by the text: one that it makes, or one that its author saw.
+    pub(super) fn typed(
+        &self,
+        change: &RawChange<'_>,
+        keys: &[RegisterKey<'_>],
+        past: &Past,
+    ) -> Result<Vec<Typed>, Refusal> {
+        let mut by_text: BTreeMap<OperationId, Vec<usize>> = BTreeMap::new();
+        for (at, typing) in change.typing.iter().enumerate() {
+            by_text.entry(typing.text).or_default().push(at);
+        }
+        let made = change.operations.iter().zip(keys);
+        let made = made.filter(|(operation, _)| operation.value == Some(Content::NewText));
+        let made: HashMap<u64, &RegisterKey<'_>> =
+            made.map(|(operation, key)| (operation.counter, key)).collect();
+        let made = |(counter, _): OperationId| {
+            let key = made.get(&counter)?;
+            Some((key.resource.clone(), key.element?.to_owned()))
+        };
+        let known = |(counter, actor): OperationId| {
+            let actor = self.by_actor.get(&change.actors[actor])?.number;
+            let text =
+                self.texts.get(&(actor, counter)).filter(|text| past.contains(text.change))?;
+            Some((text.resource.clone(), self.name(text.register).to_owned()))
+        };
+        let typed = |(text, strokes): (OperationId, Vec<usize>)| {
+            let is_new = text.1 == 0 && text.0 >= change.start;
+            let home = if is_new { made(text) } else { known(text) };
+            let (resource, register) = home.ok_or(Refusal::Foreign("typing outside of a text"))?;
+            Ok(Typed { resource, register, is_new, strokes })
+        };
+        by_text.into_iter().map(typed).collect()
+    }
+
     /// Writes down a change whose parents are all known; tells the resources that it touched.
     pub(super) fn record(
         &mut self,
         change: &RawChange<'_>,
         keys: &[RegisterKey<'_>],
+        typed: &[Typed],
         past: &Past,
     ) -> Vec<ResourceKey> {
         let dependencies =
@@ -213,15 +277,41 @@ impl Journal {
                 touch.decisions.push(Decision { element, named });
             }
         }
+        for typed in typed {
+            let touch = touches.entry(typed.resource.clone()).or_default();
+            touch.change = number;
+            touch.typed += typed.strokes.len() as u32;
+            let register = self.numbered_name(&typed.register);
+            if !touch.elements.contains(&register) {
+                touch.elements.push(register);
+            }
+        }
         let touched: Vec<ResourceKey> = touches.keys().cloned().collect();
         for (key, touch) in touches {
             self.stories.entry(key).or_default().add(touch, past);
         }
         let actor = self.numbered_actor(change.actors[0]);
+        self.record_texts(change, keys, (number, actor));
         let (hash, sequence) = (change.hash, change.sequence);
-        let (end, unix_ms) = (change.end(), change.unix_ms);
+        let (end, unix_ms) = (change.end, change.unix_ms);
         self.link(Node { hash, actor, sequence, end, unix_ms, dependencies });
         touched
+    }
+
+    fn record_texts(
+        &mut self,
+        operations: &RawChange<'_>,
+        keys: &[RegisterKey<'_>],
+        (change, actor): (u32, u32),
+    ) {
+        for (operation, key) in operations.operations.iter().zip(keys) {
+            if operation.value == Some(Content::NewText)
+                && let Some(register) = key.element
+            {
+                let (resource, register) = (key.resource.clone(), self.numbered_name(register));
+                self.texts.insert((actor, operation.counter), Text { change, resource, register });
+            }
+        }
     }
 
     fn link(&mut self, node: Node) {

@@ -1,10 +1,12 @@
-//! The names of registers: `Type/id` for a record, `Type/id/element` for an element, and
-//! `Type/id/_resolved/<seen>` for a conflict that somebody decided.
+//! The names of registers: `Type/id` for a record, `Type/id/element` for an element,
+//! `Type/id/element/<name>` for a text of a draft, and `Type/id/_resolved/<seen>` for a conflict
+//! that somebody decided.
 
-use crate::chart::change::{Operation, Scalar};
+use crate::chart::change::{Content, Operation};
 use crate::chart::grain::{Grain, grain};
 use crate::chart::hostile::Refusal;
 use crate::chart::json::canonical;
+use crate::chart::narrative::{self, holds_texts, text_name, text_register};
 use crate::chart::register::{DELETED, MOVED, Register, WHOLE, element_of};
 use crate::chart::resource::{ResourceKey, is_element_name};
 use automerge::ScalarValue;
@@ -17,12 +19,17 @@ const RESOLVED: &str = "_resolved";
 /// Marks the bytes of [`Register::Group`]; JSON can't start so.
 const GROUP: u8 = b'+';
 
+/// Marks the bytes of [`Register::Frame`]; JSON can't start so.
+const FRAME: u8 = b'~';
+
 /// A register's name, and what an operation on it means.
 #[derive(Debug)]
 pub(super) struct RegisterKey<'a> {
     pub(super) resource: ResourceKey,
-    /// The element, if the register is one.
-    element: Option<&'a str>,
+    /// The element, if the register is one; with a name, a text of it.
+    pub(super) element: Option<&'a str>,
+    /// The registers of the texts that it names, if it is a frame.
+    pub(super) texts: Vec<String>,
     /// The decision, if the register is one.
     pub(super) decided: Option<Decided>,
 }
@@ -91,32 +98,42 @@ pub(super) fn decision_name(key: &ResourceKey, seen: &str) -> String {
 }
 
 impl<'a> RegisterKey<'a> {
-    /// What an operation is about, if it is one that a node writes.
-    pub(super) fn read(operation: &Operation<'a>) -> Result<Self, Refusal> {
+    /// What an operation of this actor is about, if it is one that a node writes.
+    pub(super) fn read(operation: &Operation<'a>, actor: &[u8; 16]) -> Result<Self, Refusal> {
         let mut steps = operation.key.splitn(4, '/');
         let (kind, id) = (steps.next().unwrap_or_default(), steps.next().unwrap_or_default());
         let resource = ResourceKey::new(kind, id).map_err(|_| Refusal::Register)?;
         let (element, decided) = match (steps.next(), steps.next()) {
-            (None, None) if grain(kind) == Grain::Record => (Some(WHOLE), None),
+            (None, None) if grain(kind) != Grain::Statement => (Some(WHOLE), None),
             (Some(element), None) if element != WHOLE && is_element(kind, element) => {
                 (Some(element), None)
             }
             (Some(RESOLVED), Some(seen)) if is_seen(seen) => match operation.value {
-                Some(Scalar::Bytes(bytes)) => (None, Decided::from_bytes(bytes, kind)),
+                Some(Content::Bytes(bytes)) => (None, Decided::from_bytes(bytes, kind)),
                 _ => return Err(Refusal::Register),
             },
+            (Some(element), Some(name)) if holds_texts(kind, element) => {
+                let made = operation.value == Some(Content::NewText);
+                if !made || name != text_name(actor, operation.counter) {
+                    return Err(Refusal::Register);
+                }
+                let element = operation.key.splitn(3, '/').nth(2);
+                return Ok(Self { resource, element, texts: Vec::new(), decided: None });
+            }
             _ => return Err(Refusal::Register),
         };
         if element.is_none() && decided.is_none() {
             return Err(Refusal::Register);
         }
+        let mut texts = Vec::new();
         if let (Some(element), Some(value)) = (element, operation.value) {
             let register = register_of(value).ok_or(Refusal::Register)?;
             if !register.is_well_formed(kind, element) {
                 return Err(Refusal::Register);
             }
+            texts = texts_of(kind, element, &register);
         }
-        Ok(Self { resource, element, decided })
+        Ok(Self { resource, element, texts, decided })
     }
 
     /// The elements whose values its author vouches for.
@@ -126,16 +143,24 @@ impl<'a> RegisterKey<'a> {
     }
 }
 
+/// The registers of the texts that an element's register names.
+pub(super) fn texts_of(kind: &str, element: &str, register: &Register) -> Vec<String> {
+    let Register::Frame(_) = register else { return Vec::new() };
+    let names = narrative::names(kind, element, &register.members(element));
+    names.iter().map(|name| text_register(element, name)).collect()
+}
+
 fn is_seen(seen: &str) -> bool {
     seen.len() == 16 && seen.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
-fn register_of(value: Scalar<'_>) -> Option<Register> {
+fn register_of(value: Content<'_>) -> Option<Register> {
     Some(match value {
-        Scalar::Text(text) => Register::Text(text.to_owned()),
-        Scalar::Integer(whole) => Register::Integer(whole),
-        Scalar::Flag(flag) => Register::Flag(flag),
-        Scalar::Bytes(bytes) => return of_bytes(bytes),
+        Content::Text(text) => Register::Text(text.to_owned()),
+        Content::Integer(whole) => Register::Integer(whole),
+        Content::Flag(flag) => Register::Flag(flag),
+        Content::Bytes(bytes) => return of_bytes(bytes),
+        Content::NewText => return None,
     })
 }
 
@@ -143,6 +168,7 @@ fn of_bytes(bytes: &[u8]) -> Option<Register> {
     let text = |bytes: &[u8]| std::str::from_utf8(bytes).ok().map(str::to_owned);
     match bytes {
         [GROUP, members @ ..] => text(members).map(Register::Group),
+        [FRAME, members @ ..] => text(members).map(Register::Frame),
         json => text(json).map(Register::Json),
     }
 }
@@ -155,6 +181,7 @@ pub(super) fn to_scalar(register: &Register) -> ScalarValue {
         Register::Flag(flag) => ScalarValue::Boolean(*flag),
         Register::Json(json) => ScalarValue::Bytes(json.clone().into_bytes()),
         Register::Group(members) => ScalarValue::Bytes([&[GROUP], members.as_bytes()].concat()),
+        Register::Frame(members) => ScalarValue::Bytes([&[FRAME], members.as_bytes()].concat()),
     }
 }
 

@@ -5,6 +5,7 @@
 mod campaign;
 mod convergence;
 mod measure;
+mod notes;
 mod samples;
 
 use super::*;

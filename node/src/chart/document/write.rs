@@ -1,19 +1,18 @@
 //! Writing: edits are drafted against the present state, and what differs becomes one change.
 
 use super::apply::register_keys;
-use super::register_key::{self, Decided};
-use super::{ChangeHash, ChartError, Conflict, Document, State};
+use super::draft::{Draft, Plan};
+use super::journal::Past;
+use super::{ChangeHash, ChartError, Conflict, Document};
 use crate::chart::change::{CHANGE_BYTES_MAX, OPERATIONS_MAX, RawChange};
 use crate::chart::conflict::ConflictKind;
-use crate::chart::grain::guarded;
-use crate::chart::register::{
-    DELETED, MOVED, Register, WHOLE, element_of, is_choice, join, set_member, split,
-};
+use crate::chart::grain::{Grain, grain, guarded};
+use crate::chart::register::{DELETED, MOVED, Register, WHOLE, element_of, is_choice};
 use crate::chart::resource::{Resource, ResourceKey, is_element_name};
 use automerge::transaction::{CommitOptions, Transactable};
-use automerge::{ROOT, ReadDoc, ScalarValue};
+use automerge::{ObjType, ROOT, ReadDoc};
 use serde_json::{Map, Value};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// Something that a person wants done to a resource.
 #[derive(Debug, Clone, PartialEq)]
@@ -73,20 +72,6 @@ pub struct Written {
     pub touched: Vec<ResourceKey>,
 }
 
-/// What becomes of one resource.
-struct Draft {
-    before: State,
-    after: State,
-    is_new: bool,
-    /// Elements that are written again although they stay as they are: a decision must outweigh
-    /// what was decided.
-    confirmed: BTreeSet<String>,
-    decisions: Vec<(String, Decided)>,
-}
-
-/// An operation to come: a register's name and its new value.
-type Put = (String, Option<ScalarValue>);
-
 impl Document {
     /// Writes these edits as one change, all or none. Nothing is written if nothing would change.
     pub fn write(&mut self, unix_ms: u64, edits: &[Edit]) -> Result<Option<Written>, ChartError> {
@@ -104,28 +89,42 @@ impl Document {
         for edit in edits {
             self.draft(edit, &mut drafts)?;
         }
-        let puts: Vec<Put> = drafts.iter().flat_map(|(key, draft)| draft.puts(key)).collect();
-        let bytes: usize = puts.iter().map(|(name, value)| name.len() + size(value)).sum();
-        if puts.len() > OPERATIONS_MAX || bytes > CHANGE_BYTES_MAX {
+        let mut plan = Plan::new(self.actor, self.journal.end() + 1);
+        for (key, draft) in drafts {
+            draft.plan(&key, &mut plan);
+        }
+        if plan.operations() > OPERATIONS_MAX || plan.bytes() > CHANGE_BYTES_MAX {
             return Err(ChartError::TooLarge);
         }
-        self.commit(by, unix_ms, puts)
+        self.commit(by, unix_ms, plan)
     }
 
     fn commit(
         &mut self,
         by: Option<&str>,
         unix_ms: u64,
-        puts: Vec<Put>,
+        plan: Plan,
     ) -> Result<Option<Written>, ChartError> {
         let unix_ms = i64::try_from(unix_ms).unwrap_or(i64::MAX);
         let mut transaction = self.automerge.transaction();
-        for (name, value) in puts {
+        for name in plan.texts {
+            transaction.put_object(ROOT, name, ObjType::Text).expect("a text can be made");
+        }
+        for (name, value) in plan.puts {
             match value {
                 Some(value) => transaction.put(ROOT, name, value),
                 None => transaction.delete(ROOT, name),
             }
             .expect("a register at the root can be written");
+        }
+        for (name, splices) in plan.typing {
+            let found = transaction.get(ROOT, name).expect("the root can be read");
+            let (_, text) = found.expect("a text is there before it is typed into");
+            for splice in splices {
+                let remove = isize::try_from(splice.remove).expect("a text has an end");
+                let typed = transaction.splice_text(&text, splice.at, remove, &splice.insert);
+                typed.expect("a splice lies within its text");
+            }
         }
         let mut options = CommitOptions::default().with_time(unix_ms);
         if let Some(by) = by {
@@ -145,7 +144,8 @@ impl Document {
         let keys = register_keys(&raw).expect("a node takes what it writes");
         let dependencies = raw.dependencies.iter().filter_map(|hash| self.journal.change(hash));
         let past = self.journal.past(&dependencies.collect::<Vec<_>>());
-        let touched = self.journal.record(&raw, &keys, &past);
+        let typed = self.journal.typed(&raw, &keys, &past).expect("a node takes what it writes");
+        let touched = self.journal.record(&raw, &keys, &typed, &past);
         self.note(&bytes);
         Ok(Some(Written { hash: ChangeHash(hash.0), bytes, touched }))
     }
@@ -186,14 +186,8 @@ impl Document {
     ) -> &'a mut Draft {
         drafts.entry(key.clone()).or_insert_with(|| {
             let story = self.journal.stories.get(key);
-            let state = story.map(|story| self.state(key, story, None)).unwrap_or_default();
-            Draft {
-                before: state.clone(),
-                after: state,
-                is_new: story.is_none(),
-                confirmed: BTreeSet::new(),
-                decisions: Vec::new(),
-            }
+            let typed = story.map_or(0, |story| story.typed(&Past::Everything));
+            Draft::of(story.map(|story| self.state(key, story, None)), typed)
         })
     }
 
@@ -225,8 +219,11 @@ impl Document {
             return Err(ChartError::ConflictChanged { key: key.clone(), element: name() });
         }
         let mixture = conflict.kind == ConflictKind::SameResource;
+        let is_note = grain(&key.kind) == Grain::Text;
         let elements: Vec<String> = match element {
             WHOLE if mixture && guarded(&key.kind) => self.disputed_elements(key, element),
+            // Signed or not, a note says all of it, in whatever registers.
+            WHOLE if is_note => self.elements_of(&story.elements.iter().copied().collect()),
             one => vec![one.to_owned()],
         };
         match chosen {
@@ -240,12 +237,14 @@ impl Document {
                     .ok_or_else(|| ChartError::NoSuchValue { key: key.clone(), element: name() })?;
                 let touch = self.touch_of(story, value.change);
                 let then = touch.map(|touch| self.state(key, story, Some(touch)));
-                draft.restore(&elements, &then.unwrap_or_default());
+                draft.restore(key, &elements, &then.unwrap_or_default());
             }
         }
         draft.decide(conflict, elements.clone());
-        if mixture && element == WHOLE && matches!(chosen, Choice::Value(_)) {
-            for part in conflicts.iter().filter(|c| elements.contains(&c.element)) {
+        let of_parts = element == WHOLE && (mixture || is_note);
+        if of_parts && matches!(chosen, Choice::Value(_)) {
+            let parts = conflicts.iter().filter(|part| part.element != WHOLE);
+            for part in parts.filter(|part| elements.contains(&part.element)) {
                 if self.covers(story, conflict, part) {
                     draft.decide(part, vec![part.element.clone()]);
                 }
@@ -270,14 +269,12 @@ impl Document {
         if *chosen == Choice::Both {
             return Ok(false);
         }
+        let decided = draft.after.members(key);
         for element in elements.iter().filter(|element| *element != DELETED) {
-            let registers = draft.after.registers.get_key_value(element);
-            let decided =
-                join(&key.kind, &key.id, registers.map(|(e, r)| (e.as_str(), r)).into_iter());
-            let replaced =
-                |name: &String| element == WHOLE || element_of(&key.kind, name) == element;
+            let replaced = |name: &str| element == WHOLE || element_of(&key.kind, name) == element;
             body.retain(|name, _| !replaced(name));
-            body.extend(decided);
+            let decided = decided.iter().filter(|(name, _)| replaced(name));
+            body.extend(decided.map(|(name, value)| (name.clone(), value.clone())));
         }
         Ok(element == DELETED && draft.after.deleted())
     }
@@ -296,91 +293,12 @@ impl Document {
     fn disputed_elements(&self, key: &ResourceKey, element: &str) -> Vec<String> {
         let story = &self.journal.stories[key];
         let dispute = self.disputes(key, story).into_iter().find(|d| d.element == element);
-        let elements = dispute.map(|dispute| dispute.elements).unwrap_or_default();
-        elements.into_iter().map(|element| self.journal.name(element).to_owned()).collect()
+        self.elements_of(&dispute.map(|dispute| dispute.elements).unwrap_or_default())
     }
 
     fn touch_of(&self, story: &super::Story, change: ChangeHash) -> Option<u32> {
         let number = self.journal.change(&change.0)?;
         story.touches.binary_search_by_key(&number, |touch| touch.change).ok().map(|at| at as u32)
-    }
-}
-
-impl Draft {
-    fn put(&mut self, resource: &Resource) {
-        self.after.registers.retain(|name, _| name == DELETED);
-        self.after.registers.extend(split(resource.kind(), resource.body()));
-        if self.after.deleted() {
-            self.flag(DELETED, false);
-        }
-    }
-
-    fn set(&mut self, key: &ResourceKey, element: &str, value: Option<&Value>) {
-        let mut body = self.after.members(key);
-        set_member(&key.kind, &mut body, element, value);
-        self.after.registers.retain(|name, _| name == DELETED);
-        self.after.registers.extend(split(&key.kind, &body));
-    }
-
-    fn delete(&mut self) {
-        self.stay();
-        self.flag(DELETED, true);
-    }
-
-    /// What is written where a resource is, says that it is there: were it to stay moved, nobody
-    /// who has the new home would see it.
-    fn stay(&mut self) {
-        self.after.registers.remove(MOVED);
-    }
-
-    fn flag(&mut self, element: &str, flag: bool) {
-        self.after.registers.insert(element.to_owned(), Register::Flag(flag));
-    }
-
-    fn restore(&mut self, elements: &[String], then: &State) {
-        for element in elements {
-            match then.registers.get(element) {
-                Some(register) => {
-                    self.after.registers.insert(element.clone(), register.clone());
-                }
-                None if element == DELETED => self.flag(DELETED, false),
-                None => {
-                    self.after.registers.remove(element);
-                }
-            }
-        }
-    }
-
-    fn decide(&mut self, conflict: &Conflict, settled: Vec<String>) {
-        self.confirmed.extend(settled.iter().cloned());
-        let named = conflict.values.iter().map(|value| value.change.0).collect();
-        let decided = Decided { element: conflict.element.clone(), settled, named };
-        self.decisions.push((conflict.seen.clone(), decided));
-    }
-
-    fn puts(&self, key: &ResourceKey) -> Vec<Put> {
-        let (before, after) = (&self.before.registers, &self.after.registers);
-        let elements: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
-        let confirmed = |element: &String| self.confirmed.contains(element);
-        let changed = elements
-            .into_iter()
-            .filter(|element| before.get(*element) != after.get(*element) || confirmed(element));
-        let mut puts: Vec<Put> = changed
-            .map(|element| {
-                let value = after.get(element).map(register_key::to_scalar);
-                (register_key::name(key, element), value)
-            })
-            .collect();
-        if self.is_new && after.is_empty() {
-            // A resource without content must be there all the same.
-            let here = register_key::to_scalar(&Register::Flag(false));
-            puts.push((register_key::name(key, DELETED), Some(here)));
-        }
-        for (seen, decided) in &self.decisions {
-            let value = ScalarValue::Bytes(decided.to_bytes());
-            puts.push((register_key::decision_name(key, seen), Some(value)));
-        }
-        puts
     }
 }
 
@@ -391,12 +309,4 @@ fn check_name(key: &ResourceKey, element: &str) -> Result<(), ChartError> {
         return Ok(());
     }
     Err(ChartError::NoSuchElement { key: key.clone(), element: element.to_owned() })
-}
-
-fn size(value: &Option<ScalarValue>) -> usize {
-    match value {
-        Some(ScalarValue::Str(text)) => text.len(),
-        Some(ScalarValue::Bytes(bytes)) => bytes.len(),
-        _ => 8,
-    }
 }
