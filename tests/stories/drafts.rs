@@ -77,7 +77,7 @@ fn what_both_write_into_a_draft_is_in_the_draft() {
         exported.push(resource);
         true
     };
-    b.records.export(&permit(Action::Read), None, take).unwrap();
+    b.records.export(&permit(Action::Export), None, take).unwrap();
     let mut exported = exported.into_iter().find(|r| r["id"] == "visit").unwrap();
     exported.as_object_mut().unwrap().remove("meta");
     let mut expected = draft();
