@@ -19,3 +19,5 @@ mod live;
 mod locked;
 #[path = "processes/proxy.rs"]
 mod proxy;
+#[path = "processes/review.rs"]
+mod review;

@@ -87,8 +87,8 @@ enum Command {
     /// Show and change resources, and decide conflicts
     #[command(subcommand)]
     Chart(chart::Command),
-    /// Decide the open conflicts, one after another
-    Review,
+    /// Decide the open conflicts and sign off what must be looked at, one after another
+    Review(review::Arguments),
     /// Hand out resources as NDJSON or as a bundle
     Export(export::Arguments),
     /// Check every chain, signature, hash and decryption, and the index
@@ -178,7 +178,7 @@ async fn dispatch(context: &Context, command: Command) -> Outcome {
         Command::Import(arguments) => import::execute(context, arguments).await,
         Command::Patient(command) => patient::execute(context, command).await,
         Command::Chart(command) => chart::execute(context, command).await,
-        Command::Review => review::execute(context).await,
+        Command::Review(arguments) => review::execute(context, arguments).await,
         Command::Export(arguments) => export::execute(context, arguments).await,
         Command::Verify => verify::execute(context).await,
         Command::Practice(command) => practice::execute(context, command).await,

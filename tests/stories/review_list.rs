@@ -193,15 +193,15 @@ fn every_kind_of_item_has_one_name_on_all_nodes_and_is_signed_off_or_decided() {
     }
     for item in &open {
         let signed = a.records.sign_off(&review, &item.id, "seen");
-        assert_eq!(signed.is_ok(), item.kind.is_signed_off(), "{item:?}: {signed:?}");
+        assert_eq!(signed.is_ok(), item.to_sign, "{item:?}: {signed:?}");
         let told = signed.map_err(|error| error.to_string()).err().unwrap_or_default();
-        assert!(item.kind.is_signed_off() || told.contains("decided"), "{told}");
+        assert!(item.to_sign || told.contains("decided"), "{told}");
     }
     a.records.commit().unwrap();
     sync(&mut a, &mut b);
     let left = list(&mut b, &review);
     assert_eq!(left, list(&mut a, &review));
-    assert!(left.iter().all(|item| !item.kind.is_signed_off()), "{left:?}");
+    assert!(left.iter().all(|item| !item.to_sign), "{left:?}");
 
     // Decided, they leave by themselves; and one more late write is another item.
     change(&mut a, "ben", PersonChange { roles: Some(vec![Role::Nurse]), ..Default::default() });

@@ -1,9 +1,13 @@
-//! `review`: the open conflicts, one after another, decided by a person.
+//! `review`: what must be looked at: conflicts, decided one after another by a person, and the rest
+//! of the review list, signed off.
+
+mod items;
 
 use super::chart::{describe, letter};
+use super::patient::text;
 use crate::context::{Context, Failure, Outcome, typed};
 use crate::secrets::question;
-use crate::session::Session;
+use crate::session::{self, Session};
 use crate::words::Word;
 use carnet_node::service::error::{CommandError, ErrorKind, ExitCode};
 use carnet_node::service::reply::Conflict;
@@ -19,20 +23,70 @@ enum Decision {
     Stop,
 }
 
-/// Asks until nothing is open, or the user has had enough.
-pub async fn execute(context: &Context) -> Outcome {
+/// Where to go, and how.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// Only list what must be looked at
+    #[arg(long)]
+    list: bool,
+    /// List what was signed off too
+    #[arg(long, requires = "list")]
+    signed: bool,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+/// What can be done without a talk.
+#[derive(Debug, clap::Subcommand)]
+pub enum Command {
+    /// Sign off an item of the list, for every node
+    SignOff {
+        /// The item, as `review --list` shows it
+        item: String,
+        /// What you found
+        #[arg(long, value_name = "TEXT")]
+        note: String,
+    },
+}
+
+/// Lists, signs off, or asks until nothing is open or the user has had enough.
+pub async fn execute(context: &Context, arguments: Arguments) -> Outcome {
+    if let Some(Command::SignOff { item, note }) = arguments.command {
+        let request = Request::ReviewSignOff { item, note };
+        let done = session::ask(context, request).await?;
+        if !context.answered(&done)? {
+            context.say(Word::ReviewSigned, &[("item", text(&done, "item"))])?;
+        }
+        return Ok(ExitCode::Fine);
+    }
+    if arguments.list {
+        let request = Request::ReviewList { signed: arguments.signed };
+        let items = session::ask(context, request).await?;
+        if !context.answered(&items)? {
+            items::list(context, &items)?;
+        }
+        return Ok(ExitCode::Fine);
+    }
     if context.json {
         return Err(CommandError::bad_input("a review is a talk with a person")
-            .advise("Scripts use `chart conflicts` and `chart resolve`")
+            .advise("Scripts use `review --list`, `review sign-off` and `chart resolve`")
             .into());
     }
     let session = Session::open(context).await?;
-    let outcome = ask_all(context, &session).await;
+    let outcome = talk(context, &session).await;
     session.close().await;
     outcome
 }
 
-async fn ask_all(context: &Context, session: &Session) -> Outcome {
+async fn talk(context: &Context, session: &Session) -> Outcome {
+    let Some(conflicts) = ask_all(context, session).await? else { return Ok(ExitCode::Partial) };
+    let others = items::sign_all(context, session).await?;
+    let done = conflicts == 0 && others == 0;
+    Ok(if done { ExitCode::Fine } else { ExitCode::Partial })
+}
+
+/// How many conflicts are left open; `None` when the user stops.
+async fn ask_all(context: &Context, session: &Session) -> Result<Option<usize>, Failure> {
     let mut skipped = HashSet::new();
     let mut decided = 0_u32;
     loop {
@@ -45,7 +99,7 @@ async fn ask_all(context: &Context, session: &Session) -> Outcome {
         let Some(next) = open.iter().find(|conflict| !skipped.contains(&key(conflict))) else {
             let gaps = [("decided", &*decided.to_string()), ("open", &open.len().to_string())];
             context.say(Word::ReviewDone, &gaps)?;
-            return Ok(if open.is_empty() { ExitCode::Fine } else { ExitCode::Partial });
+            return Ok(Some(open.len()));
         };
         context.say(Word::ReviewLeft, &[("count", &(open.len() - skipped.len()).to_string())])?;
         describe(context, next)?;
@@ -54,7 +108,7 @@ async fn ask_all(context: &Context, session: &Session) -> Outcome {
             Ok(Some(false)) => {
                 skipped.insert(key(next));
             }
-            Ok(None) => return Ok(ExitCode::Partial),
+            Ok(None) => return Ok(None),
             Err(Failure::Command(error)) if error.kind == ErrorKind::Changed => {
                 context.say(Word::ReviewChanged, &[])?;
             }

@@ -426,6 +426,54 @@ catalogue! {
     ReviewDone:
         "Decided: {decided}. Still open: {open}.",
         "Décidés : {decided}. Encore ouverts : {open}.";
+    ReviewNothing:
+        "Nothing is left to be looked at.",
+        "Il ne reste rien à voir.";
+    ReviewSign:
+        "What did you find? (a note signs it off; \"skip\" or \"stop\")",
+        "Qu'avez-vous constaté ? (une note le vise ; « passer » ou « fin »)";
+    ReviewSigned:
+        "Signed off: {item}",
+        "Visé : {item}";
+    ReviewSignedBy:
+        "signed off by {by}, {time}: {note}",
+        "visé par {by}, {time} : {note}";
+    ReviewLeftOpen:
+        "Signed off: {signed}. Still on the list: {open}.",
+        "Visés : {signed}. Encore sur la liste : {open}.";
+    ReviewSomebody:
+        "a patient whom you may not see",
+        "un patient que vous ne pouvez pas voir";
+    ReviewEmergency:
+        "{who} opened the chart of {patient} in an emergency: {reason}",
+        "{who} a ouvert le dossier de {patient} en urgence : {reason}";
+    ReviewSuspended:
+        "{who} wrote {count} times while suspended, at a node that did not know it yet",
+        "{who} a écrit {count} fois pendant sa suspension, sur un nœud qui ne le savait pas encore";
+    ReviewConflict:
+        "{patient}: {values} values of {resource}, {element}, stand against each other ({sites})",
+        "{patient} : {values} valeurs de {resource}, {element}, s'opposent ({sites})";
+    ReviewDuplicate:
+        "{patient} and {other} are likely the same person ({score} of 100)",
+        "{patient} et {other} sont sans doute la même personne ({score} sur 100)";
+    ReviewContradiction:
+        "{patient} and {other} are linked, and somebody has said that they are not the same",
+        "{patient} et {other} sont liés, et quelqu'un a dit que ce n'est pas la même personne";
+    ReviewStaff:
+        "{count} statements about {subject} were made apart; the stricter holds until an administrator decides",
+        "{count} déclarations sur {subject} ont été faites séparément ; la plus stricte vaut jusqu'à décision d'un administrateur";
+    ReviewToken:
+        "{count} statements about the token {subject} were made apart; the stricter holds until an administrator decides",
+        "{count} déclarations sur le jeton {subject} ont été faites séparément ; la plus stricte vaut jusqu'à décision d'un administrateur";
+    ReviewQuarantine:
+        "An entry from {site} is set aside and not shown: {reason}",
+        "Une entrée de {site} est mise à l'écart et n'est pas montrée : {reason}";
+    ReviewWithheld:
+        "{count} entries that {site} wrote after it was cut off are not shown ({channel})",
+        "{count} entrées que {site} a écrites après sa mise à l'écart ne sont pas montrées ({channel})";
+    ReviewFork:
+        "Two copies of the node in {site} wrote ({branches} branches); everything is kept, find the copy and stop it",
+        "Deux copies du nœud de {site} ont écrit ({branches} branches) ; tout est gardé, trouvez la copie et arrêtez-la";
     ImportRefused:
         "{place}: refused whole: {reason}",
         "{place} : refusé en entier : {reason}";

@@ -74,6 +74,23 @@ impl Word {
         })
     }
 
+    /// The sentence of an item of the review list.
+    pub fn of_review(code: &str) -> Option<Self> {
+        Some(match code {
+            "emergency" => Self::ReviewEmergency,
+            "suspended" => Self::ReviewSuspended,
+            "conflict" => Self::ReviewConflict,
+            "duplicate" => Self::ReviewDuplicate,
+            "contradiction" => Self::ReviewContradiction,
+            "staff" => Self::ReviewStaff,
+            "token" => Self::ReviewToken,
+            "quarantine" => Self::ReviewQuarantine,
+            "withheld" => Self::ReviewWithheld,
+            "fork" => Self::ReviewFork,
+            _ => return None,
+        })
+    }
+
     /// The text for a phase of long work.
     pub fn of_phase(phase: &str) -> Option<Self> {
         Some(match phase {

@@ -47,8 +47,7 @@ pub enum ReviewKind {
 }
 
 impl ReviewKind {
-    /// Whether somebody signs it off; the others are decided, and are gone then.
-    pub const fn is_signed_off(self) -> bool {
+    const fn is_signed_off(self) -> bool {
         matches!(self, Self::Emergency | Self::Suspended | Self::Quarantine | Self::Fork)
     }
 }
@@ -71,6 +70,8 @@ pub struct ReviewItem {
     pub id: String,
     /// What it is about.
     pub kind: ReviewKind,
+    /// Whether it is signed off; otherwise it is decided, and is gone then.
+    pub to_sign: bool,
     /// Which sentence of the catalogue tells it.
     pub code: &'static str,
     /// Whose chart, if it is about one and the reader may know whose.
@@ -249,12 +250,13 @@ impl List<'_> {
     fn item(&self, id: String, kind: ReviewKind, code: &'static str) -> ReviewItem {
         let (patient, name, time, signed_off) = (None, None, None, None);
         let (who, figures) = (Vec::new(), BTreeMap::new());
-        ReviewItem { id, kind, code, patient, name, time, who, figures, signed_off }
+        let to_sign = kind.is_signed_off();
+        ReviewItem { id, kind, to_sign, code, patient, name, time, who, figures, signed_off }
     }
 
     /// Adds an item, unless it was signed off and only the others are wanted.
     fn add(&mut self, mut item: ReviewItem) -> Result<(), RecordsError> {
-        if item.kind.is_signed_off() {
+        if item.to_sign {
             let signed = self.records.staff()?.signed_off(&item.id);
             if signed.is_some() && !self.signed {
                 return Ok(());

@@ -7,6 +7,7 @@ mod health;
 mod keys;
 mod membership;
 pub(super) mod peers;
+mod review;
 
 use super::error::{CommandError, ErrorKind};
 use super::node::Node;
@@ -70,6 +71,8 @@ pub async fn execute(
         Request::ChartResolve { resource, element, choose, seen } => {
             charts::resolve(node, resource, element, choose, seen).await
         }
+        Request::ReviewList { signed } => review::list(node, signed).await,
+        Request::ReviewSignOff { item, note } => review::sign_off(node, item, note).await,
     }
 }
 

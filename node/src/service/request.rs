@@ -213,6 +213,18 @@ pub enum Request {
         /// The set of values that was seen.
         seen: String,
     },
+    /// Lists what must be looked at.
+    ReviewList {
+        /// With what was signed off already.
+        signed: bool,
+    },
+    /// Signs an item of that list off.
+    ReviewSignOff {
+        /// Its id.
+        item: String,
+        /// What was found.
+        note: String,
+    },
     /// Hands out every resource, one [`Progress::Item`] each.
     Export {
         /// Of one patient only.
@@ -274,6 +286,8 @@ impl Request {
                 | Self::ChartPut { .. }
                 | Self::ChartConflicts { .. }
                 | Self::ChartResolve { .. }
+                | Self::ReviewList { .. }
+                | Self::ReviewSignOff { .. }
                 | Self::Export { .. }
         )
     }
