@@ -1,10 +1,12 @@
 //! The commands, one file each or one for each group.
 
+pub mod audit;
 pub mod chart;
 pub mod completions;
 pub mod config;
 pub mod demo;
 pub mod doctor;
+pub mod emergency;
 pub mod export;
 pub mod import;
 pub mod init;
@@ -18,6 +20,7 @@ pub mod practice;
 pub mod restore;
 pub mod review;
 pub mod run;
+pub mod staff;
 pub mod status;
 pub mod sync;
 pub mod unlock;

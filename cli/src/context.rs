@@ -1,9 +1,11 @@
 //! What every command is handed: the directory, the language, and the way to the terminal.
 
+use crate::caller::CallerArguments;
 use crate::words::{Language, Word, Words};
 use carnet_node::base::environment::Environment;
 use carnet_node::service::config::{Config, Flags};
 use carnet_node::service::error::{CommandError, ErrorKind, ExitCode};
+use carnet_node::service::request::{Asked, Request};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -63,6 +65,8 @@ pub struct Context {
     pub flags: Flags,
     /// Time and chance.
     pub environment: Environment,
+    /// Who gives the command, and why.
+    pub caller: CallerArguments,
     colour: bool,
 }
 
@@ -78,8 +82,15 @@ impl Context {
             words: Words(Language::from_environment(variable)),
             flags,
             environment: Environment::system(),
+            caller: CallerArguments::default(),
             colour: !plain && io::stdout().is_terminal(),
         }
+    }
+
+    /// The request, with who asks.
+    pub fn asked(&self, request: Request) -> Result<Asked, Failure> {
+        let caller = self.caller.caller(self)?;
+        Ok(Asked { caller, purpose: self.caller.acting_for.clone(), request })
     }
 
     /// The settings of the node in the directory.

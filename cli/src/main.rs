@@ -3,6 +3,7 @@
 //! Parses the command line, hands each command to its file in `commands/`, and turns one error into
 //! one exit code. What the commands do happens in `carnet_node::service`.
 
+mod caller;
 mod commands;
 mod context;
 mod progress;
@@ -48,6 +49,8 @@ struct Shared {
     /// Key file that opens the node (or CARNET_KEY_FILE)
     #[arg(long, global = true, value_name = "FILE")]
     key_file: Option<PathBuf>,
+    #[command(flatten)]
+    caller: caller::CallerArguments,
 }
 
 #[derive(Debug, Subcommand)]
@@ -93,6 +96,14 @@ enum Command {
     Export(export::Arguments),
     /// Check every chain, signature, hash and decryption, and the index
     Verify,
+    /// Members of staff, their roles and rights
+    #[command(subcommand)]
+    Staff(staff::Command),
+    /// Open a patient's chart in an emergency; it is on record and will be looked at
+    Emergency(emergency::Arguments),
+    /// Who did what
+    #[command(subcommand)]
+    Audit(audit::Command),
     /// The practice key
     #[command(subcommand)]
     Practice(practice::Command),
@@ -124,7 +135,9 @@ fn main() {
 fn start() -> Outcome {
     let language = Language::from_environment(|name| std::env::var(name).ok());
     let command = words::help::translate(Arguments::command(), language);
-    let parsed = command.try_get_matches().and_then(|found| Arguments::from_arg_matches(&found));
+    let line = caller::sort_out_password_files(std::env::args_os().collect());
+    let parsed =
+        command.try_get_matches_from(line).and_then(|found| Arguments::from_arg_matches(&found));
     let arguments = match parsed {
         Ok(arguments) => arguments,
         Err(told) => {
@@ -133,9 +146,10 @@ fn start() -> Outcome {
             return Ok(code);
         }
     };
-    let Shared { dir, json, passphrase_file, key_file } = arguments.shared;
+    let Shared { dir, json, passphrase_file, key_file, caller } = arguments.shared;
     let flags = Flags { passphrase_file, key_file, ..Flags::default() };
-    let context = Context::new(dir.map_or_else(default_dir, Ok)?, json, flags);
+    let mut context = Context::new(dir.map_or_else(default_dir, Ok)?, json, flags);
+    context.caller = caller;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -181,6 +195,9 @@ async fn dispatch(context: &Context, command: Command) -> Outcome {
         Command::Review(arguments) => review::execute(context, arguments).await,
         Command::Export(arguments) => export::execute(context, arguments).await,
         Command::Verify => verify::execute(context).await,
+        Command::Staff(command) => staff::execute(context, command).await,
+        Command::Emergency(arguments) => emergency::execute(context, arguments).await,
+        Command::Audit(command) => audit::execute(context, command).await,
         Command::Practice(command) => practice::execute(context, command).await,
         Command::Doctor => doctor::execute(context).await,
         Command::Config(command) => config::execute(context, command),

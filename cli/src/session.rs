@@ -56,13 +56,13 @@ impl Session {
                 Self::Running => {
                     let gone = || CommandError::new(ErrorKind::Failure, "the node has just ended");
                     let client = Client::connect(&context.dir).await?.ok_or_else(gone)?;
-                    Ok::<_, Failure>(client.ask(request, &reporter).await?)
+                    Ok::<_, Failure>(client.ask(context.asked(request)?, &reporter).await?)
                 }
                 Self::Here(node) => {
                     if request.needs_unlock() {
                         self.open_charts(context, node).await?;
                     }
-                    Ok(commands::execute(node, request, reporter).await?)
+                    Ok(commands::execute(node, context.asked(request)?, reporter).await?)
                 }
             }
         };

@@ -19,7 +19,7 @@
 //! | [`documents`], `intake`, `homes`, [`project`] | entries to documents to index |
 //! | [`read`], [`search`], [`mod@write`], [`import`] | what people do with charts |
 //! | [`duplicates`], [`linked`] | the same patient in two charts: likely, said to be, said not to be |
-//! | [`door`], [`staff`], [`trail`] | who may, who works here, who did what |
+//! | [`door`], [`login`], [`staff`], [`trail`] | who may, who it is, who works here, who did what |
 //! | [`review`] | what a person must look at |
 //! | [`verify`], [`status`] | is everything as it should be |
 //! | [`handle`], `transaction` | the thread that owns it all, group commit, and what a failure leaves |
@@ -35,6 +35,7 @@ pub mod import;
 mod intake;
 pub mod joining;
 pub mod linked;
+pub mod login;
 pub mod membership;
 pub mod offer;
 pub mod open;

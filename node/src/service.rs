@@ -15,6 +15,7 @@
 //! | [`config`] | the settings, and where each came from |
 //! | [`doctor`], [`demo`] | looking for trouble; showing what it is for |
 
+pub mod caller;
 pub mod commands;
 pub mod config;
 pub mod control;

@@ -145,6 +145,57 @@ catalogue! {
         "`carnet config show --origin` liste tous les réglages.";
 
     // Passphrases and codes.
+    NewPasswordPrompt:
+        "New password:",
+        "Nouveau mot de passe :";
+    NoStaff:
+        "There are no members of staff yet: whoever owns this directory may do everything. Begin with `carnet staff add ID --name NAME --role administrator`.",
+        "Il n'y a pas encore de personnel : qui possède ce dossier peut tout faire. Commencez par `carnet staff add ID --name NOM --role administrator`.";
+    StaffDisputed:
+        "changed in two places apart; the stricter holds until an administrator decides",
+        "modifié à deux endroits séparément ; le plus strict vaut jusqu'à la décision d'un administrateur";
+    OperatorAllowed:
+        "The operator may open charts.",
+        "L'opérateur peut ouvrir les dossiers.";
+    OperatorRefused:
+        "The operator runs the node and opens no charts.",
+        "L'opérateur fait fonctionner le nœud et n'ouvre pas de dossiers.";
+    EmergencyOpened:
+        "The chart of Patient/{patient} is open to you for {hours} hours. It is on record, and the privacy officer will look at it.",
+        "Le dossier de Patient/{patient} vous est ouvert pour {hours} heures. C'est consigné, et le responsable de la confidentialité l'examinera.";
+    TrailSound:
+        "The trail is sound: {events} events.",
+        "La piste d'audit est intacte : {events} événements.";
+    TrailBroken:
+        "The trail is not as it was written: {events} events could be read.",
+        "La piste d'audit n'est plus telle qu'elle fut écrite : {events} événements ont pu être lus.";
+    TrailUnwitnessed:
+        "The last {unwitnessed} entries are on this machine only: that none is missing after them can't be proved before the next sync.",
+        "Les {unwitnessed} dernières écritures ne sont que sur cette machine : qu'aucune ne manque après elles ne se prouve qu'après la prochaine synchronisation.";
+    SeenRead:
+        "{time}: {who} at {site} looked at your {what}.",
+        "{time} : {who} à {site} a consulté : {what}.";
+    SeenWrote:
+        "{time}: {who} at {site} wrote in your {what}.",
+        "{time} : {who} à {site} a écrit : {what}.";
+    SeenExported:
+        "{time}: {who} at {site} took a copy of your record.",
+        "{time} : {who} à {site} a pris une copie de votre dossier.";
+    SeenEmergency:
+        "{time}: {who} at {site} opened your record in an emergency: {reason}",
+        "{time} : {who} à {site} a ouvert votre dossier en urgence : {reason}";
+    SeenDenied:
+        "{time}: {who} at {site} wanted to see your {what} and was not allowed to.",
+        "{time} : {who} à {site} a voulu voir : {what}, et cela a été refusé.";
+    SeenChart:
+        "record",
+        "dossier";
+    SeenOperator:
+        "whoever runs the machine",
+        "la personne qui fait fonctionner la machine";
+    PasswordPrompt:
+        "Password:",
+        "Mot de passe :";
     PassphrasePrompt:
         "Passphrase:",
         "Phrase secrète :";

@@ -46,6 +46,22 @@ pub enum Action {
 }
 
 impl Action {
+    /// Every action.
+    pub const ALL: [Self; 12] = [
+        Self::Read,
+        Self::Write,
+        Self::Search,
+        Self::Emergency,
+        Self::Import,
+        Self::Export,
+        Self::Aggregate,
+        Self::Audit,
+        Self::Review,
+        Self::ManageStaff,
+        Self::Administer,
+        Self::Operate,
+    ];
+
     /// The name that the audit trail keeps.
     pub const fn name(self) -> &'static str {
         match self {

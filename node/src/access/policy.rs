@@ -40,6 +40,18 @@ impl Right {
         }
     }
 
+    /// Its name for scripts.
+    pub const fn id(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Read => "read",
+            Self::Write => "write",
+            Self::Notifiable => "notifiable",
+            Self::Scope => "scope",
+            Self::Own => "own",
+        }
+    }
+
     const fn in_words(self) -> &'static str {
         match self {
             Self::None => "",

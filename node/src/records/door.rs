@@ -5,7 +5,7 @@ use super::read::body_of;
 use super::{Records, RecordsError};
 use crate::access::consent::{Access, Verdict, verdict};
 use crate::access::notifiable::is_notifiable;
-use crate::access::{Action, Actor, Denial, Permit, Purpose, Subject, Tightening};
+use crate::access::{Action, Actor, Denial, Permit, Purpose, Subject, Tightening, operator_permit};
 use crate::audit::AuditOutcome;
 use crate::chart::{Section, is_restricted, section_of};
 use crate::store::index::{ConflictFilter, Listing, ResourceRow};
@@ -37,8 +37,15 @@ impl Records {
     ) -> Result<Permit, RecordsError> {
         let (site, now) = (self.own_site(), self.environment.unix_ms());
         let tightening = self.tightening.clone();
-        let staff = &self.charts()?.staff;
-        let decided = staff.permit(actor, &site, action, purpose, &tightening, now);
+        let Some(charts) = &self.charts else {
+            // Nobody else is known before the node is unlocked.
+            return if *actor == Actor::Operator {
+                Ok(operator_permit(action))
+            } else {
+                Err(RecordsError::Locked)
+            };
+        };
+        let decided = charts.staff.permit(actor, &site, action, purpose, &tightening, now);
         decided.map_err(|denial| self.deny(actor, action, denial))
     }
 

@@ -33,6 +33,9 @@ pub enum RecordsError {
     /// The rules do not allow it.
     #[error(transparent)]
     Denied(#[from] Denial),
+    /// Nobody of this user id and password.
+    #[error("the user id or the password is wrong")]
+    WrongPassword,
     /// Nothing of that name is known here.
     #[error("{kind}/{id} is not known on this node; check the id, or wait until it has arrived")]
     NoSuchResource {

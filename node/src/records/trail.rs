@@ -17,7 +17,7 @@ use crate::store::index::{TrailFilter, TrailRow};
 use crate::store::ledger::Held;
 use crate::vault;
 use carnet_sync_protocol::id::{Channel, DocumentId};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// Where a locked node's events wait.
@@ -43,6 +43,9 @@ pub struct TrailEvent {
     pub node: String,
     /// Its site.
     pub site: String,
+    /// Where the next page of the list begins.
+    #[serde(skip)]
+    pub place: (u64, u32),
     /// Whether a Consent that was consulted has another version now.
     pub consent_changed: bool,
     /// What happened.
@@ -51,7 +54,7 @@ pub struct TrailEvent {
 }
 
 /// What `audit verify` found.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct TrailReport {
     /// Whether nothing is wrong.
     pub ok: bool,
@@ -216,12 +219,13 @@ impl Records {
     ) -> Result<Vec<TrailEvent>, RecordsError> {
         self.require(permit, Action::Audit)?;
         self.catch_up()?;
-        let mut event = self.event_of(permit, "audit");
-        event.patient.clone_from(&filter.patient);
-        let events = self.read_trail(filter)?;
-        event.count = events.len() as u64;
-        self.note_event(event);
-        Ok(events)
+        // One event for a list, however many pages it has.
+        if filter.after.is_none() {
+            let mut event = self.event_of(permit, "audit");
+            event.patient.clone_from(&filter.patient);
+            self.note_event(event);
+        }
+        self.read_trail(filter)
     }
 
     /// Who has seen this patient's record, for the patient or whoever shows it to them.
@@ -274,6 +278,7 @@ impl Records {
             time: instant(event.time_ms),
             node: stamp.log.author.node.to_string(),
             site: self.site_of(&stamp.log.author.node),
+            place: (row.arrival, row.number),
             consent_changed: self.consent_changed(&event)?,
             event,
         })

@@ -1,6 +1,7 @@
 //! What each request does. One file for each group; every answer is one of [`super::reply`], or
 //! FHIR as the records show it.
 
+mod audit;
 pub(super) mod bulk;
 pub(super) mod charts;
 mod health;
@@ -8,11 +9,13 @@ mod keys;
 mod membership;
 pub(super) mod peers;
 mod review;
+mod staff;
 
+use super::caller;
 use super::error::{CommandError, ErrorKind};
 use super::node::Node;
 use super::report::Reporter;
-use super::request::Request;
+use super::request::{Asked, Request};
 use crate::records::Records;
 use carnet_sync_protocol::certificate::Role;
 use serde::Serialize;
@@ -21,9 +24,11 @@ use serde_json::Value;
 /// Does what is asked; the same in the daemon and in a single command.
 pub async fn execute(
     node: &Node,
-    request: Request,
+    asked: impl Into<Asked>,
     reporter: Reporter,
 ) -> Result<Value, CommandError> {
+    let Asked { caller, purpose, request } = asked.into();
+    let who = caller::identify(node, caller, purpose).await?;
     if request.is_about_charts() {
         refuse_on_relay(node).await?;
     }
@@ -32,47 +37,52 @@ pub async fn execute(
         Request::Lock => keys::lock(node).await,
         Request::PassphraseChange { old, new } => keys::change_passphrase(node, old, new).await,
         Request::PracticeExportKey { practice, seal, remove } => {
-            keys::export_practice_key(node, practice, seal, remove).await
+            keys::export_practice_key(node, who, practice, seal, remove).await
         }
         Request::PracticeImportKey { sealed, passphrase } => {
-            keys::import_practice_key(node, sealed, passphrase).await
+            keys::import_practice_key(node, who, sealed, passphrase).await
         }
         Request::Invite { site, role, admit, addresses, hours, practice } => {
             let wish = membership::Wish { site, role, admit, addresses, hours };
-            membership::invite(node, wish, practice).await
+            membership::invite(node, who, wish, practice).await
         }
         Request::Approve { request, site, role, admit, addresses, practice } => {
             let site = site.unwrap_or_default();
             let hours = membership::APPROVAL_HOURS;
             let wish = membership::Wish { site, role, admit, addresses, hours };
-            membership::approve(node, request, wish, practice).await
+            membership::approve(node, who, request, wish, practice).await
         }
         Request::NodeList => membership::list(node).await,
         Request::NodeRevoke { node: named, action, dry_run, practice } => {
-            membership::revoke(node, named, action, dry_run, practice).await
+            membership::revoke(node, who, named, action, dry_run, practice).await
         }
         Request::PeerAdd { address, node: named } => peers::add(node, address, named).await,
         Request::PeerRemove { peer } => peers::remove(node, peer).await,
         Request::PeerList => peers::list(node).await,
         Request::Sync { peer, timeout_s } => peers::sync(node, peer, timeout_s, &reporter).await,
         Request::Status => health::status(node).await,
-        Request::Verify => health::verify(node, reporter).await,
-        Request::Import { files } => bulk::import(node, files, reporter).await,
-        Request::Export { patient } => bulk::export(node, patient, &reporter).await,
-        Request::PatientSearch { query, limit } => charts::search(node, query, limit).await,
-        Request::PatientShow { patient } => charts::patient(node, patient).await,
-        Request::ChartShow { resource } => charts::show(node, resource).await,
-        Request::ChartHistory { resource } => charts::history(node, resource).await,
+        Request::Verify => health::verify(node, who, reporter).await,
+        Request::Import { files } => bulk::import(node, who, files, reporter).await,
+        Request::Export { patient } => bulk::export(node, who, patient, &reporter).await,
+        Request::Staff(request) => staff::execute(node, who, request).await,
+        Request::Audit(request) => audit::execute(node, who, request, &reporter).await,
+        Request::Emergency { patient, reason } => {
+            staff::emergency(node, who, patient, reason).await
+        }
+        Request::PatientSearch { query, limit } => charts::search(node, who, query, limit).await,
+        Request::PatientShow { patient } => charts::patient(node, who, patient).await,
+        Request::ChartShow { resource } => charts::show(node, who, resource).await,
+        Request::ChartHistory { resource } => charts::history(node, who, resource).await,
         Request::ChartEdit { resource, set, delete } => {
-            charts::edit(node, resource, set, delete).await
+            charts::edit(node, who, resource, set, delete).await
         }
-        Request::ChartPut { body } => charts::put(node, body).await,
-        Request::ChartConflicts { resource } => charts::conflicts(node, resource).await,
+        Request::ChartPut { body } => charts::put(node, who, body).await,
+        Request::ChartConflicts { resource } => charts::conflicts(node, who, resource).await,
         Request::ChartResolve { resource, element, choose, seen } => {
-            charts::resolve(node, resource, element, choose, seen).await
+            charts::resolve(node, who, resource, element, choose, seen).await
         }
-        Request::ReviewList { signed } => review::list(node, signed).await,
-        Request::ReviewSignOff { item, note } => review::sign_off(node, item, note).await,
+        Request::ReviewList { signed } => review::list(node, who, signed).await,
+        Request::ReviewSignOff { item, note } => review::sign_off(node, who, item, note).await,
     }
 }
 

@@ -1,6 +1,6 @@
 //! How a command reaches the running node: a Unix socket in its directory.
 //!
-//! One connection carries one [`Request`] as a line of JSON, then any number of [`Progress`] lines
+//! One connection carries one [`Asked`] as a line of JSON, then any number of [`Progress`] lines
 //! back, then one reply or error. The socket's file can be opened by its owner only, and both ends
 //! check whose process is at the other. Closing the connection ends the command.
 //!
@@ -9,7 +9,7 @@
 
 use super::error::{CommandError, ErrorKind};
 use super::report::{self, Reporter};
-use super::request::{Progress, Request};
+use super::request::{Asked, Progress};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::fs::{self, File};
@@ -26,7 +26,7 @@ use tokio::net::{UnixListener, UnixStream};
 pub const FILE_NAME: &str = "control.sock";
 
 /// Raised when a line changes its meaning; the two ends then tell the user to restart the node.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// A request: a resource with an attachment of 4 MiB in base64, and room.
 const REQUEST_BYTES_MAX: u64 = 16 << 20;
@@ -35,9 +35,9 @@ const REQUEST_BYTES_MAX: u64 = 16 << 20;
 const ANSWER_BYTES_MAX: u64 = 64 << 20;
 
 #[derive(Serialize, Deserialize)]
-struct Asked {
+struct Line {
     version: u32,
-    request: Request,
+    asked: Asked,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -94,14 +94,14 @@ impl Drop for ControlSocket {
 /// the caller goes away.
 pub async fn serve<F, R>(stream: UnixStream, execute: F) -> io::Result<()>
 where
-    F: FnOnce(Request, Reporter) -> R,
+    F: FnOnce(Asked, Reporter) -> R,
     R: Future<Output = Result<Value, CommandError>>,
 {
     let (read, mut write) = stream.into_split();
     let mut read = BufReader::new(read);
     let Some(line) = line(&mut read, REQUEST_BYTES_MAX).await? else { return Ok(()) };
-    let request = match serde_json::from_slice::<Asked>(&line) {
-        Ok(asked) if asked.version == VERSION => asked.request,
+    let asked = match serde_json::from_slice::<Line>(&line) {
+        Ok(line) if line.version == VERSION => line.asked,
         _ => {
             let error = CommandError::bad_input("the running node does not know this command")
                 .advise("Restart `carnet run`: it is of another version than this program");
@@ -109,7 +109,7 @@ where
         }
     };
     let (reporter, mut reports) = report::channel();
-    let work = execute(request, reporter);
+    let work = execute(asked, reporter);
     tokio::pin!(work);
     let mut rest = [0; 1];
     let outcome = loop {
@@ -175,16 +175,12 @@ impl Client {
     }
 
     /// Sends the request and waits for the answer; `reporter` gets what comes on the way.
-    pub async fn ask(
-        mut self,
-        request: Request,
-        reporter: &Reporter,
-    ) -> Result<Value, CommandError> {
+    pub async fn ask(mut self, asked: Asked, reporter: &Reporter) -> Result<Value, CommandError> {
         let gone = |error: io::Error| {
             CommandError::new(ErrorKind::Failure, format!("the running node hung up: {error}"))
                 .advise("Look into its log, then try again")
         };
-        send(&mut self.write, &Asked { version: VERSION, request }).await.map_err(gone)?;
+        send(&mut self.write, &Line { version: VERSION, asked }).await.map_err(gone)?;
         loop {
             let line = line(&mut self.read, ANSWER_BYTES_MAX).await.map_err(gone)?;
             let line = line.ok_or_else(|| gone(io::ErrorKind::UnexpectedEof.into()))?;
@@ -231,14 +227,15 @@ async fn line(read: &mut BufReader<OwnedReadHalf>, bytes_max: u64) -> io::Result
 
 #[cfg(test)]
 mod tests {
+    use super::super::request::Request;
     use super::*;
     use serde_json::json;
     use tokio::sync::oneshot;
 
-    async fn echo(request: Request, reporter: Reporter) -> Result<Value, CommandError> {
+    async fn echo(asked: Asked, reporter: Reporter) -> Result<Value, CommandError> {
         reporter.item(json!(1)).await?;
         reporter.item(json!(2)).await?;
-        match request {
+        match asked.request {
             Request::Status => Ok(json!({ "ok": true })),
             _ => Err(CommandError::new(ErrorKind::Locked, "the node is locked")),
         }
@@ -247,7 +244,7 @@ mod tests {
     async fn ask(dir: &Path, request: Request) -> (Result<Value, CommandError>, usize) {
         let client = Client::connect(dir).await.expect("allowed").expect("a node runs");
         let (reporter, mut reports) = report::channel();
-        let outcome = client.ask(request, &reporter).await;
+        let outcome = client.ask(request.into(), &reporter).await;
         drop(reporter);
         let mut items = 0;
         while reports.recv().await.is_some() {
@@ -312,7 +309,7 @@ mod tests {
         };
         let work = tokio::spawn(serve(stream, never));
         let mut client = client;
-        send(&mut client.write, &Asked { version: VERSION, request: Request::Verify })
+        send(&mut client.write, &Line { version: VERSION, asked: Request::Verify.into() })
             .await
             .expect("sent");
         drop(client);

@@ -3,6 +3,7 @@
 //! Nothing is simulated but the people: the nodes are what `carnet run` runs, and the numbers are
 //! what they measured.
 
+use super::caller::Who;
 use super::commands::{bulk, charts, peers};
 use super::config::{Config, Flags};
 use super::create::{self, Founding};
@@ -150,7 +151,7 @@ async fn invent_patients(
             bytes: generator.patient(Size::Standard).to_string().into_bytes(),
         })
         .collect();
-    let report = bulk::take(first, Import::new(sources), reporter).await?;
+    let report = bulk::take(first, Who::operator(), Import::new(sources), reporter).await?;
     match report.failures.first() {
         None => Ok(report.resources),
         Some(failure) => Err(CommandError::new(ErrorKind::Failure, &failure.reason)),
@@ -192,7 +193,7 @@ async fn with_both(
     second.network(None).await?.add_peer(peer);
     let second_sync = sync(second).await?;
     let merged = merged(first, second, &apart).await?;
-    let conflicts = charts::open_conflicts(first, None).await?;
+    let conflicts = charts::open_conflicts(first, Who::operator(), None).await?;
     let conflict = conflicts.first().cloned();
 
     reporter.step("demo", 3, Some(4));
@@ -307,7 +308,14 @@ async fn set(
     value: Value,
 ) -> Result<Apart, CommandError> {
     let name = name_of(resource);
-    charts::edit(node, name.clone(), vec![(element.to_owned(), value.clone())], false).await?;
+    charts::edit(
+        node,
+        Who::operator(),
+        name.clone(),
+        vec![(element.to_owned(), value.clone())],
+        false,
+    )
+    .await?;
     let title = charts::title(&resource["medicationCodeableConcept"]).unwrap_or_default();
     Ok(Apart {
         site: SITES[site].to_owned(),
@@ -320,7 +328,7 @@ async fn set(
 
 async fn add(node: &Node, site: usize, resource: Value, said: &str) -> Result<Apart, CommandError> {
     let name = name_of(&resource);
-    charts::put(node, resource).await?;
+    charts::put(node, Who::operator(), resource).await?;
     Ok(Apart {
         site: SITES[site].to_owned(),
         resource: name,
@@ -335,7 +343,7 @@ async fn merged(first: &Node, second: &Node, apart: &[Apart]) -> Result<Vec<Stri
     let mut merged = Vec::new();
     for edit in apart.iter().filter(|edit| edit.element == "new") {
         let other = if edit.site == SITES[0] { second } else { first };
-        charts::show(other, edit.resource.clone()).await?;
+        charts::show(other, Who::operator(), edit.resource.clone()).await?;
         merged.push(edit.title.clone());
     }
     Ok(merged)
@@ -349,7 +357,8 @@ async fn decide(node: &Node, conflict: &Conflict) -> Result<Resolution, CommandE
         .ok_or_else(|| CommandError::new(ErrorKind::Failure, "a conflict without values"))?;
     let choose = Choose::Value(kept.id.clone());
     let (resource, element) = (conflict.resource.clone(), conflict.element.clone());
-    charts::resolve(node, resource, element, choose, conflict.seen.clone()).await?;
+    charts::resolve(node, Who::operator(), resource, element, choose, conflict.seen.clone())
+        .await?;
     Ok(Resolution { site: SITES[1].to_owned(), value: kept.value.clone(), open: Vec::new() })
 }
 

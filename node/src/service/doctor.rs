@@ -175,7 +175,7 @@ async fn running(dir: &Path) -> Vec<Check> {
         }
     };
     let (reporter, _reports) = report::channel();
-    let status = client.ask(Request::Status, &reporter).await.and_then(|reply| {
+    let status = client.ask(Request::Status.into(), &reporter).await.and_then(|reply| {
         serde_json::from_value::<Status>(reply)
             .map_err(|error| CommandError::new(ErrorKind::Failure, error))
     });

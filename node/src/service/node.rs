@@ -1,8 +1,10 @@
 //! A node in this process: the records behind their thread, and the network once it is wanted.
 
+use super::caller::Who;
 use super::config::Config;
 use super::error::{CommandError, ErrorKind};
 use super::request::Opener;
+use crate::access::{Action, Permit};
 use crate::base::environment::Environment;
 use crate::records::{Advance, Handle, Owner, Records, RecordsError};
 use crate::sync::{Network, NetworkConfig, PeerAddress};
@@ -71,6 +73,21 @@ impl Node {
         f: impl FnOnce(&mut Records) -> Result<T, RecordsError> + Send + 'static,
     ) -> Result<T, CommandError> {
         Ok(self.records.call(f).await?)
+    }
+
+    /// The same, for whoever may do this.
+    pub async fn act<T: Send + 'static>(
+        &self,
+        who: &Who,
+        action: Action,
+        f: impl FnOnce(&mut Records, &Permit) -> Result<T, RecordsError> + Send + 'static,
+    ) -> Result<T, CommandError> {
+        let who = who.clone();
+        self.call(move |records| {
+            let permit = who.permit(records, action)?;
+            f(records, &permit)
+        })
+        .await
     }
 
     /// What each later commit adds to the ledger.

@@ -1,6 +1,10 @@
 //! What can be asked of a node: one variant a command, the same over the control socket and
 //! within one process.
 
+mod staff;
+
+pub use staff::{AuditFilter, AuditRequest, StaffChange, StaffRequest};
+
 use crate::base::private::Private;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
@@ -67,6 +71,39 @@ pub enum PracticeSecret {
     Passphrase(Secret),
     /// The recovery code.
     RecoveryCode(Secret),
+}
+
+/// Who says that they ask.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Caller {
+    /// Whoever owns the node's directory.
+    #[default]
+    Operator,
+    /// A member of staff.
+    Password {
+        /// The user id.
+        id: String,
+        /// The password.
+        password: Secret,
+    },
+}
+
+/// A request, with who asks and why.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Asked {
+    /// Who.
+    pub caller: Caller,
+    /// Why: a code of HL7's PurposeOfUse.
+    pub purpose: Option<String>,
+    /// What.
+    pub request: Request,
+}
+
+impl From<Request> for Asked {
+    fn from(request: Request) -> Self {
+        Self { caller: Caller::Operator, purpose: None, request }
+    }
 }
 
 /// A question or an order to the node.
@@ -230,6 +267,17 @@ pub enum Request {
         /// Of one patient only.
         patient: Option<String>,
     },
+    /// About those who work here.
+    Staff(StaffRequest),
+    /// About the audit trail.
+    Audit(AuditRequest),
+    /// Opens a patient's chart in an emergency.
+    Emergency {
+        /// The patient's id.
+        patient: String,
+        /// Why, in words.
+        reason: String,
+    },
     /// Checks everything that is held.
     Verify,
     /// Hands out the practice key, sealed.
@@ -289,6 +337,9 @@ impl Request {
                 | Self::ReviewList { .. }
                 | Self::ReviewSignOff { .. }
                 | Self::Export { .. }
+                | Self::Staff(_)
+                | Self::Audit(_)
+                | Self::Emergency { .. }
         )
     }
 

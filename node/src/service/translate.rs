@@ -36,7 +36,9 @@ impl From<RecordsError> for CommandError {
 
 const fn records_kind(error: &RecordsError) -> ErrorKind {
     match error {
-        RecordsError::Denied(_) | RecordsError::Refused(_) => ErrorKind::Denied,
+        RecordsError::Denied(_) | RecordsError::WrongPassword | RecordsError::Refused(_) => {
+            ErrorKind::Denied
+        }
         RecordsError::NoSuchResource { .. } | RecordsError::Deleted { .. } => ErrorKind::NotFound,
         RecordsError::BadRequest(_) | RecordsError::AlreadyANode(_) => ErrorKind::BadInput,
         RecordsError::Enrolment(_) => ErrorKind::Invitation,

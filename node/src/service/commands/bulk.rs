@@ -1,8 +1,9 @@
 //! Much at once: import and export, in steps between which others have their turn.
 
 use super::answer;
-use crate::access::{Action, operator_permit};
+use crate::access::Action;
 use crate::records::import::{Import, ImportReport, Source};
+use crate::service::caller::Who;
 use crate::service::error::CommandError;
 use crate::service::node::{Node, blocking};
 use crate::service::reply::{ImportFailure, Imported};
@@ -21,6 +22,7 @@ const EXPORT_PAGE: usize = 200;
 /// Takes in files, each bundle all or nothing.
 pub async fn import(
     node: &Node,
+    who: Who,
     files: Vec<PathBuf>,
     reporter: Reporter,
 ) -> Result<Value, CommandError> {
@@ -37,7 +39,7 @@ pub async fn import(
     })
     .await??;
     let import = blocking(move || Import::new(sources)).await?;
-    let report = take(node, import, &reporter).await?;
+    let report = take(node, who, import, &reporter).await?;
     let seconds = node.environment.monotonic_ms().saturating_sub(started) as f64 / 1000.0;
     answer(imported(report, seconds))
 }
@@ -45,17 +47,17 @@ pub async fn import(
 /// Takes bundle after bundle; each is durable when the next turn begins.
 pub(in crate::service) async fn take(
     node: &Node,
+    who: Who,
     mut import: Import,
     reporter: &Reporter,
 ) -> Result<ImportReport, CommandError> {
     loop {
-        let permit = operator_permit(Action::Import);
         let (more, back) = node
-            .call(move |records| {
+            .act(&who, Action::Import, move |records, permit| {
                 let begun = records.environment().monotonic_ms();
                 let mut more = true;
                 while more && records.environment().monotonic_ms() < begun + TURN_MS {
-                    more = records.import_next(&permit, &mut import)?;
+                    more = records.import_next(permit, &mut import)?;
                 }
                 Ok((more, import))
             })
@@ -90,6 +92,7 @@ fn imported(report: ImportReport, seconds: f64) -> Imported {
 /// Hands out every resource, a page at a time; whoever writes meanwhile is not held up.
 pub async fn export(
     node: &Node,
+    who: Who,
     patient: Option<String>,
     reporter: &Reporter,
 ) -> Result<Value, CommandError> {
@@ -100,8 +103,9 @@ pub async fn export(
         let (patient, after_last) = (patient.clone(), after.take());
         let asked =
             Listing { patient, after: after_last, limit: EXPORT_PAGE, ..Listing::default() };
-        let permit = operator_permit(Action::Export);
-        let page = node.call(move |records| records.list(&permit, &asked)).await?;
+        let page = node
+            .act(&who, Action::Export, move |records, permit| records.list(permit, &asked))
+            .await?;
         let Some(last) = page.last else { return Ok(json!({ "resources": count })) };
         after = Some(last);
         for shown in page.shown {

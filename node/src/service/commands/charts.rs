@@ -1,10 +1,11 @@
 //! Patients and single resources: shown, changed, decided upon.
 
 use super::answer;
-use crate::access::{Action, operator_permit};
+use crate::access::Action;
 use crate::chart::{Choice, Resource, ResourceKey};
 use crate::records::read::{HistoryEntry, OpenConflict, Shown};
 use crate::records::write::Saved;
+use crate::service::caller::Who;
 use crate::service::error::{CommandError, ErrorKind};
 use crate::service::node::Node;
 use crate::service::reply::{Conflict, Edited};
@@ -16,10 +17,18 @@ use serde_json::{Value, json};
 const CHART_PAGE: usize = 500;
 
 /// Patients by name, identifier, birth date or phone; the best first.
-pub async fn search(node: &Node, query: String, limit: u32) -> Result<Value, CommandError> {
-    let permit = operator_permit(Action::Search);
+pub async fn search(
+    node: &Node,
+    who: Who,
+    query: String,
+    limit: u32,
+) -> Result<Value, CommandError> {
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-    let hits = node.call(move |records| records.search_patients(&permit, &query, limit)).await?;
+    let hits = node
+        .act(&who, Action::Search, move |records, permit| {
+            records.search_patients(permit, &query, limit)
+        })
+        .await?;
     let line = |hit: crate::records::search::PatientHit| {
         json!({
             "id": hit.id, "name": hit.name, "birthDate": hit.birth_date, "gender": hit.gender,
@@ -30,19 +39,20 @@ pub async fn search(node: &Node, query: String, limit: u32) -> Result<Value, Com
 }
 
 /// A patient, and a line for each resource of the chart.
-pub async fn patient(node: &Node, patient: String) -> Result<Value, CommandError> {
+pub async fn patient(node: &Node, who: Who, patient: String) -> Result<Value, CommandError> {
     let id = patient.strip_prefix("Patient/").unwrap_or(&patient).to_owned();
     let key = key(&format!("Patient/{id}"))?;
-    let permit = operator_permit(Action::Read);
-    let head = node.call(move |records| records.read(&permit, &key)).await?;
+    let head =
+        node.act(&who, Action::Read, move |records, permit| records.read(permit, &key)).await?;
     let mut resources = Vec::new();
     let mut withheld = 0;
     let mut after = None;
     loop {
         let (patient, after_last) = (Some(id.clone()), after.take());
         let asked = Listing { patient, after: after_last, limit: CHART_PAGE, ..Listing::default() };
-        let permit = operator_permit(Action::Read);
-        let page = node.call(move |records| records.list(&permit, &asked)).await?;
+        let page = node
+            .act(&who, Action::Read, move |records, permit| records.list(permit, &asked))
+            .await?;
         let Some(last) = page.last else { break };
         after = Some(last);
         withheld += page.withheld;
@@ -100,10 +110,10 @@ pub(in crate::service) fn title(concept: &Value) -> Option<String> {
 }
 
 /// One resource, with its conflicts marked.
-pub async fn show(node: &Node, resource: String) -> Result<Value, CommandError> {
+pub async fn show(node: &Node, who: Who, resource: String) -> Result<Value, CommandError> {
     let key = key(&resource)?;
-    let permit = operator_permit(Action::Read);
-    let shown = node.call(move |records| records.read(&permit, &key)).await?;
+    let shown =
+        node.act(&who, Action::Read, move |records, permit| records.read(permit, &key)).await?;
     if shown.deleted {
         return Err(CommandError::not_found("it was deleted")
             .at(resource)
@@ -113,10 +123,10 @@ pub async fn show(node: &Node, resource: String) -> Result<Value, CommandError> 
 }
 
 /// Every authored version, the newest first.
-pub async fn history(node: &Node, resource: String) -> Result<Value, CommandError> {
+pub async fn history(node: &Node, who: Who, resource: String) -> Result<Value, CommandError> {
     let key = key(&resource)?;
-    let permit = operator_permit(Action::Read);
-    let versions = node.call(move |records| records.history(&permit, &key)).await?;
+    let versions =
+        node.act(&who, Action::Read, move |records, permit| records.history(permit, &key)).await?;
     let line = |version: HistoryEntry| {
         json!({
             "version": version.version, "author": version.author, "site": version.site,
@@ -129,22 +139,22 @@ pub async fn history(node: &Node, resource: String) -> Result<Value, CommandErro
 /// Sets elements, or deletes the resource.
 pub async fn edit(
     node: &Node,
+    who: Who,
     resource: String,
     set: Vec<(String, Value)>,
     delete: bool,
 ) -> Result<Value, CommandError> {
     let key = key(&resource)?;
-    let permit = operator_permit(Action::Write);
     let elements: Vec<(String, Option<Value>)> = set
         .into_iter()
         .map(|(element, value)| (element, (!value.is_null()).then_some(value)))
         .collect();
     let saved = node
-        .call(move |records| {
+        .act(&who, Action::Write, move |records, permit| {
             if delete {
-                records.delete(&permit, &key)
+                records.delete(permit, &key)
             } else {
-                records.set_element(&permit, &key, &elements)
+                records.set_element(permit, &key, &elements)
             }
         })
         .await?;
@@ -152,30 +162,38 @@ pub async fn edit(
 }
 
 /// Writes a whole resource.
-pub async fn put(node: &Node, mut body: Value) -> Result<Value, CommandError> {
+pub async fn put(node: &Node, who: Who, mut body: Value) -> Result<Value, CommandError> {
     if let Some(map) = body.as_object_mut()
         && !map.contains_key("id")
     {
         map.insert("id".into(), node.environment.uuid().into());
     }
     let resource = Resource::from_value(body).map_err(CommandError::bad_input)?;
-    let permit = operator_permit(Action::Write);
-    answer(edited(node.call(move |records| records.put(&permit, &resource)).await?))
+    answer(edited(
+        node.act(&who, Action::Write, move |records, permit| records.put(permit, &resource))
+            .await?,
+    ))
 }
 
 /// The conflicts that await a person.
-pub async fn conflicts(node: &Node, resource: Option<String>) -> Result<Value, CommandError> {
-    answer(open_conflicts(node, resource).await?)
+pub async fn conflicts(
+    node: &Node,
+    who: Who,
+    resource: Option<String>,
+) -> Result<Value, CommandError> {
+    answer(open_conflicts(node, who, resource).await?)
 }
 
 /// The same, typed.
 pub async fn open_conflicts(
     node: &Node,
+    who: Who,
     resource: Option<String>,
 ) -> Result<Vec<Conflict>, CommandError> {
     let key = resource.map(|resource| key(&resource)).transpose()?;
-    let permit = operator_permit(Action::Read);
-    let open = node.call(move |records| records.conflicts(&permit, key.as_ref())).await?;
+    let open = node
+        .act(&who, Action::Read, move |records, permit| records.conflicts(permit, key.as_ref()))
+        .await?;
     open.into_iter().map(conflict).collect()
 }
 
@@ -195,19 +213,22 @@ fn conflict(open: OpenConflict) -> Result<Conflict, CommandError> {
 /// Decides a conflict.
 pub async fn resolve(
     node: &Node,
+    who: Who,
     resource: String,
     element: String,
     choose: Choose,
     seen: String,
 ) -> Result<Value, CommandError> {
     let key = key(&resource)?;
-    let permit = operator_permit(Action::Write);
     let chosen = match choose {
         Choose::Value(id) => Choice::Value(id),
         Choose::Both => Choice::Both,
     };
-    let saved =
-        node.call(move |records| records.resolve(&permit, &key, &element, chosen, &seen)).await?;
+    let saved = node
+        .act(&who, Action::Write, move |records, permit| {
+            records.resolve(permit, &key, &element, chosen, &seen)
+        })
+        .await?;
     answer(edited(saved))
 }
 

@@ -1,8 +1,9 @@
 //! Is everything as it should be: `status` and `verify`.
 
 use super::{answer, peers};
-use crate::access::{Action, operator_permit};
+use crate::access::Action;
 use crate::records::status::Status as Held;
+use crate::service::caller::Who;
 use crate::service::error::{CommandError, ErrorKind};
 use crate::service::node::Node;
 use crate::service::reply::{Problem, Status, Verified};
@@ -55,12 +56,11 @@ fn problems(held: &Held) -> Vec<Problem> {
 }
 
 /// Checks every chain, signature, hash and decryption, and the index against the ledger.
-pub async fn verify(node: &Node, reporter: Reporter) -> Result<Value, CommandError> {
-    let permit = operator_permit(Action::Administer);
+pub async fn verify(node: &Node, who: Who, reporter: Reporter) -> Result<Value, CommandError> {
     let (report, locked) = node
-        .call(move |records| {
+        .act(&who, Action::Operate, move |records, permit| {
             let step = |done, total| reporter.step("verify", done, Some(total));
-            Ok((records.verify(&permit, step)?, records.is_locked()))
+            Ok((records.verify(permit, step)?, records.is_locked()))
         })
         .await?;
     let told = answer(Verified {

@@ -2,7 +2,8 @@
 
 use super::answer;
 use super::membership::practice_secret;
-use crate::access::{Action, operator_permit};
+use crate::access::Action;
+use crate::service::caller::Who;
 use crate::service::error::CommandError;
 use crate::service::node::Node;
 use crate::service::reply::LockState;
@@ -48,14 +49,16 @@ pub async fn change_passphrase(
 /// Hands out the practice key, sealed under a passphrase; with `remove` it leaves this node.
 pub async fn export_practice_key(
     node: &Node,
+    who: Who,
     practice: PracticeSecret,
     seal: Secret,
     remove: bool,
 ) -> Result<Value, CommandError> {
     let practice = practice_secret(practice)?;
-    let permit = operator_permit(Action::Administer);
     let sealed = node
-        .call(move |records| records.export_practice_key(&permit, &practice, &seal.0, remove))
+        .act(&who, Action::Administer, move |records, permit| {
+            records.export_practice_key(permit, &practice, &seal.0, remove)
+        })
         .await?;
     Ok(json!({ "sealed": sealed }))
 }
@@ -63,10 +66,13 @@ pub async fn export_practice_key(
 /// Takes a practice key in; it stays sealed under the passphrase of its file.
 pub async fn import_practice_key(
     node: &Node,
+    who: Who,
     sealed: String,
     passphrase: Secret,
 ) -> Result<Value, CommandError> {
-    let permit = operator_permit(Action::Administer);
-    node.call(move |records| records.import_practice_key(&permit, &sealed, &passphrase.0)).await?;
+    node.act(&who, Action::Administer, move |records, permit| {
+        records.import_practice_key(permit, &sealed, &passphrase.0)
+    })
+    .await?;
     Ok(json!({ "imported": true }))
 }

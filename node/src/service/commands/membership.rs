@@ -1,10 +1,11 @@
 //! Who belongs to the practice: invitations, request files, revocation.
 
 use super::answer;
-use crate::access::{Action, operator_permit};
+use crate::access::Action;
 use crate::identity::EnrolmentRequest;
 use crate::records::membership::{Invite, NodeRow, PracticeSecret};
 use crate::records::read::instant;
+use crate::service::caller::Who;
 use crate::service::create::sound_site;
 use crate::service::error::{CommandError, ErrorKind};
 use crate::service::listening;
@@ -35,6 +36,7 @@ pub struct Wish {
 /// Makes a one-use invitation.
 pub async fn invite(
     node: &Node,
+    who: Who,
     wish: Wish,
     practice: Option<request::PracticeSecret>,
 ) -> Result<Value, CommandError> {
@@ -45,8 +47,9 @@ pub async fn invite(
         return Err(CommandError::bad_input("the new node would not know where to call this one")
             .advise("Start `carnet run --sync-listen ADDRESS:PORT`, or name --address HOST:PORT"));
     }
-    let permit = operator_permit(Action::Administer);
-    let invitation = node.call(move |records| records.invite(&permit, invite)).await?;
+    let invitation = node
+        .act(&who, Action::Administer, move |records, permit| records.invite(permit, invite))
+        .await?;
     let expires = instant(invitation.expires_ms);
     answer(Invited { invitation: invitation.to_text(), site, role, expires })
 }
@@ -54,6 +57,7 @@ pub async fn invite(
 /// Answers a request that came as a file.
 pub async fn approve(
     node: &Node,
+    who: Who,
     request: String,
     wish: Wish,
     practice: Option<request::PracticeSecret>,
@@ -63,8 +67,11 @@ pub async fn approve(
         sound_site(&wish.site)?;
     }
     let invite = offer(node, wish, practice)?;
-    let permit = operator_permit(Action::Administer);
-    let approved = node.call(move |records| records.approve(&permit, &request, invite)).await?;
+    let approved = node
+        .act(&who, Action::Administer, move |records, permit| {
+            records.approve(permit, &request, invite)
+        })
+        .await?;
     answer(Approved { answer: approved.to_text() })
 }
 
@@ -130,6 +137,7 @@ fn line(row: NodeRow) -> NodeLine {
 /// Puts a node out, or lets it in again.
 pub async fn revoke(
     node: &Node,
+    who: Who,
     named: String,
     action: RevokeAction,
     dry_run: bool,
@@ -147,10 +155,9 @@ pub async fn revoke(
         RevokeAction::Reinstate => RevocationKind::Reinstate,
     };
     let practice = practice.map(practice_secret).transpose()?;
-    let permit = operator_permit(Action::Administer);
     let transport = node
-        .call(move |records| {
-            records.set_standing(&permit, &id, kind, practice.as_ref())?;
+        .act(&who, Action::Administer, move |records, permit| {
+            records.set_standing(permit, &id, kind, practice.as_ref())?;
             Ok(records.roster().certificate(&id).map(|known| known.body.keys.transport))
         })
         .await?;
