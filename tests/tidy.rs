@@ -9,6 +9,9 @@ use std::path::{Path, PathBuf};
 /// A file is one idea; a longer one has become two.
 const FILE_LINES_MAX: usize = 600;
 
+/// Tables, which are one idea at any length.
+const TABLES: [&str; 1] = ["cli/src/words/catalogue.rs"];
+
 /// Which modules of `node` may import which, by the first segments of a path under `crate::`.
 /// A module that is missing here may not exist.
 const LAYERS: [(&str, &[&str]); 15] = [
@@ -145,7 +148,7 @@ impl Source {
             );
         }
         let lines = shipped_lines(&self.code, &self.text);
-        if lines > FILE_LINES_MAX && !self.within(&["tests"]) {
+        if lines > FILE_LINES_MAX && !self.within(&["tests"]) && !self.within(&TABLES) {
             let what = format!("{lines} lines outside tests, at most {FILE_LINES_MAX}: divide it");
             found.push(self.breach(FILE_LINES_MAX, &what));
         }

@@ -162,13 +162,18 @@ impl Context {
     pub fn tell(&self, error: &CommandError) -> ExitCode {
         let words = self.words;
         let headline = words.text(Word::of_error(error.kind));
-        let what = if error.place.is_empty() {
+        let reason = error.reason.as_ref();
+        let told = reason.and_then(|reason| words.of_denial(reason));
+        let what = if let Some((what, _)) = &told {
+            what.clone()
+        } else if error.place.is_empty() {
             error.what.clone()
         } else {
             words.fill(Word::ErrorPlace, &[("place", &error.place), ("what", &error.what)])
         };
         self.note(Word::ErrorLine, &[("headline", headline), ("what", &what)]);
         let advice = match error.what_to_do.as_str() {
+            "" if told.is_some() => told.as_ref().map_or("", |(_, advice)| *advice),
             "" => words.text(Word::advice_of(error.kind)),
             given => given,
         };

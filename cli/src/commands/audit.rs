@@ -4,6 +4,7 @@ use super::status::clock;
 use crate::context::{Context, Failure, Outcome, Style, typed};
 use crate::session::{self, Session};
 use crate::words::Word;
+use carnet_node::access::Class;
 use carnet_node::records::trail::TrailReport;
 use carnet_node::service::error::ExitCode;
 use carnet_node::service::request::{AuditFilter, AuditRequest, Request};
@@ -158,7 +159,8 @@ fn sentence(context: &Context, event: &Value) -> Option<String> {
         (None, actor) => actor,
     };
     let kind = text("subject").split('/').next().unwrap_or_default();
-    let what = if kind.is_empty() { context.words.text(Word::SeenChart) } else { kind };
+    let word_of = if kind.is_empty() { Word::SeenChart } else { Word::of_class(Class::of(kind)) };
+    let what = context.words.text(word_of);
     let time = clock(text("time"), context.environment.unix_ms());
     let gaps = [
         ("time", time.as_str()),

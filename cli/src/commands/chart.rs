@@ -183,7 +183,18 @@ fn history(context: &Context, versions: &Value) -> Result<(), Failure> {
         } else {
             ""
         };
-        context.line(format!("{time}  {site}  {} {deleted}", text(version, "version")))?;
+        let late = if version["late"] == Value::Bool(true) {
+            context.paint(Style::Yellow, context.words.text(Word::WrittenLate))
+        } else {
+            String::new()
+        };
+        let author = match text(version, "author") {
+            node if node == text(version, "node") => "",
+            person => person,
+        };
+        let id = text(version, "version");
+        let line = format!("{time}  {site}  {author:<12} {id} {deleted} {late}");
+        context.line(line.trim_end())?;
         context.line(context.paint(Style::Dim, &format!("    {}", version["body"])))?;
     }
     Ok(())

@@ -83,5 +83,8 @@ fn show(context: &Context, shown: &Value) -> Result<(), Failure> {
         ))?;
         context.line(context.paint(Style::Dim, &format!("    {}", text(resource, "reference"))))?;
     }
-    Ok(())
+    match shown["withheld"].as_u64() {
+        None | Some(0) => Ok(()),
+        Some(count) => context.say(Word::PatientWithheld, &[("count", &count.to_string())]),
+    }
 }

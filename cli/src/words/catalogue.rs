@@ -145,6 +145,135 @@ catalogue! {
         "`carnet config show --origin` liste tous les réglages.";
 
     // Passphrases and codes.
+    DeniedRole:
+        "{who} may not do this ({act}): none of their roles includes it",
+        "{who} n'en a pas le droit ({act}) : aucun de ses rôles ne le comprend";
+    DeniedClass:
+        "{who} may not see or change {class} in this way ({act}): none of their roles includes it",
+        "{who} n'a pas accès à ceci : {class} ({act}) ; aucun de ses rôles ne le comprend";
+    DeniedRestricted:
+        "this record is restricted to the patient's care team",
+        "cette donnée est réservée à l'équipe soignante du patient";
+    DeniedConsent:
+        "the patient's consent does not allow it",
+        "le consentement du patient ne le permet pas";
+    DeniedNotOwn:
+        "a patient sees their own record only",
+        "un patient ne voit que son propre dossier";
+    DeniedScope:
+        "the API token's scopes do not include it",
+        "les droits du jeton d'accès ne le comprennent pas";
+    DeniedPurpose:
+        "{who} may not act for this purpose ({act})",
+        "{who} ne peut pas agir à cette fin ({act})";
+    DeniedOperator:
+        "the practice has an administrator, and charts are opened by members of staff",
+        "le cabinet a un administrateur, et les dossiers sont ouverts par le personnel";
+    DeniedStanding:
+        "{who} is not, or no longer, an active member of staff",
+        "{who} ne fait pas, ou plus, partie du personnel actif";
+    DeniedSite:
+        "{who} does not work at this site",
+        "{who} ne travaille pas sur ce site";
+    DeniedExpired:
+        "it took too long",
+        "cela a pris trop de temps";
+    DeniedPassword:
+        "the user id or the password is wrong",
+        "l'identifiant ou le mot de passe est incorrect";
+    AdviceRole:
+        "Ask a colleague whose role includes it (`carnet staff roles`), or an administrator.",
+        "Demandez à un collègue dont le rôle le comprend (`carnet staff roles`), ou à un administrateur.";
+    AdviceEmergency:
+        "Ask somebody of the care team. In an emergency: `carnet emergency PATIENT --reason WHY`.",
+        "Demandez à l'équipe soignante. En urgence : `carnet emergency PATIENT --reason POURQUOI`.";
+    AdviceScope:
+        "An administrator can make a token with other scopes.",
+        "Un administrateur peut créer un jeton avec d'autres droits.";
+    AdvicePurpose:
+        "Leave out --purpose, or name one that fits the role.",
+        "Omettez --purpose, ou indiquez une fin qui convient au rôle.";
+    AdviceOperator:
+        "Add --as ID, or have an administrator allow it: `carnet staff operator-charts allow`.",
+        "Ajoutez --as ID, ou faites-le permettre : `carnet staff operator-charts allow`.";
+    AdviceStanding:
+        "Ask an administrator of the practice.",
+        "Adressez-vous à un administrateur du cabinet.";
+    AdviceAgain:
+        "Try again.",
+        "Recommencez.";
+    AdvicePassword:
+        "Try again; an administrator can set a new password: `carnet staff reset ID`.",
+        "Réessayez ; un administrateur peut en donner un nouveau : `carnet staff reset ID`.";
+    ClassDemographics:
+        "name and address",
+        "identité et adresse";
+    ClassAllergies:
+        "allergies",
+        "allergies";
+    ClassAlerts:
+        "warnings",
+        "alertes";
+    ClassProblems:
+        "diagnoses",
+        "diagnostics";
+    ClassMedications:
+        "medicines",
+        "médicaments";
+    ClassImmunizations:
+        "immunisations",
+        "vaccinations";
+    ClassObservations:
+        "measurements",
+        "mesures";
+    ClassResults:
+        "test results",
+        "résultats d'examens";
+    ClassOrders:
+        "orders",
+        "prescriptions d'actes";
+    ClassProcedures:
+        "procedures",
+        "actes";
+    ClassDiet:
+        "diet",
+        "régime";
+    ClassNotes:
+        "notes and documents",
+        "notes et documents";
+    ClassEncounters:
+        "visits",
+        "visites";
+    ClassPlans:
+        "care plans",
+        "plans de soins";
+    ClassScheduling:
+        "appointments",
+        "rendez-vous";
+    ClassCoverage:
+        "insurance",
+        "assurance";
+    ClassBilling:
+        "bills",
+        "factures";
+    ClassConsents:
+        "consents",
+        "consentements";
+    ClassDirectory:
+        "addresses of the practice",
+        "répertoire du cabinet";
+    ClassKnowledge:
+        "reference data",
+        "données de référence";
+    ClassOther:
+        "other data",
+        "autres données";
+    WrittenLate:
+        "written after its author was suspended",
+        "écrit après la suspension de son auteur";
+    PatientWithheld:
+        "{count} more that you may not see.",
+        "{count} de plus que vous ne pouvez pas voir.";
     NewPasswordPrompt:
         "New password:",
         "Nouveau mot de passe :";

@@ -1,7 +1,33 @@
 //! Which text of the catalogue belongs to an error, a problem or a phase of work.
 
-use super::Word;
-use carnet_node::service::error::ErrorKind;
+use super::{Word, Words};
+use carnet_node::access::Class;
+use carnet_node::service::error::{ErrorKind, Reason};
+
+impl Words {
+    /// What a denial says, and what its reader can do.
+    pub fn of_denial(self, reason: &Reason) -> Option<(String, &'static str)> {
+        let (what, advice) = match reason.code.as_str() {
+            "role" => (Word::DeniedRole, Word::AdviceRole),
+            "class" => (Word::DeniedClass, Word::AdviceRole),
+            "restricted" => (Word::DeniedRestricted, Word::AdviceEmergency),
+            "consent" => (Word::DeniedConsent, Word::AdviceEmergency),
+            "not-own" => (Word::DeniedNotOwn, Word::AdviceRole),
+            "scope" => (Word::DeniedScope, Word::AdviceScope),
+            "purpose" => (Word::DeniedPurpose, Word::AdvicePurpose),
+            "operator" => (Word::DeniedOperator, Word::AdviceOperator),
+            "standing" => (Word::DeniedStanding, Word::AdviceStanding),
+            "site" => (Word::DeniedSite, Word::AdviceStanding),
+            "expired" => (Word::DeniedExpired, Word::AdviceAgain),
+            "password" => (Word::DeniedPassword, Word::AdvicePassword),
+            _ => return None,
+        };
+        let class =
+            Class::named(&reason.class).map_or("", |class| self.text(Word::of_class(class)));
+        let gaps = [("who", reason.who.as_str()), ("act", &reason.act), ("class", class)];
+        Some((self.fill(what, &gaps), self.text(advice)))
+    }
+}
 
 impl Word {
     /// The headline of an error.
@@ -49,6 +75,33 @@ impl Word {
             ErrorKind::DiskFull => Self::AdviceDiskFull,
             ErrorKind::Changed => Self::AdviceChanged,
             ErrorKind::Config => Self::AdviceConfig,
+        }
+    }
+
+    /// What people call a class of information.
+    pub const fn of_class(class: Class) -> Self {
+        match class {
+            Class::Demographics => Self::ClassDemographics,
+            Class::Allergies => Self::ClassAllergies,
+            Class::Alerts => Self::ClassAlerts,
+            Class::Problems => Self::ClassProblems,
+            Class::Medications => Self::ClassMedications,
+            Class::Immunizations => Self::ClassImmunizations,
+            Class::Observations => Self::ClassObservations,
+            Class::Results => Self::ClassResults,
+            Class::Orders => Self::ClassOrders,
+            Class::Procedures => Self::ClassProcedures,
+            Class::Diet => Self::ClassDiet,
+            Class::Notes => Self::ClassNotes,
+            Class::Encounters => Self::ClassEncounters,
+            Class::Plans => Self::ClassPlans,
+            Class::Scheduling => Self::ClassScheduling,
+            Class::Coverage => Self::ClassCoverage,
+            Class::Billing => Self::ClassBilling,
+            Class::Consents => Self::ClassConsents,
+            Class::Directory => Self::ClassDirectory,
+            Class::Knowledge => Self::ClassKnowledge,
+            Class::Other => Self::ClassOther,
         }
     }
 

@@ -152,7 +152,6 @@ impl Records {
         };
         if self.charts.is_none() {
             self.open_charts(unlocked)?;
-            self.note_event(self.event_of_node("unlock"));
         }
         self.tend_keys()
     }

@@ -5,6 +5,8 @@
 //! silently ignored is found when it is too late.
 
 use super::error::{CommandError, ErrorKind};
+use crate::access::Tightening;
+use crate::access::policy::TighteningError;
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -63,6 +65,8 @@ pub struct Config {
     pub passphrase_file: Setting<Option<PathBuf>>,
     /// Where systemd puts credentials; set by it alone.
     pub credentials: Setting<Option<PathBuf>>,
+    /// Rights that the practice takes away from the role table: `ROLE CLASS` or `ROLE CLASS:write`.
+    pub access_deny: Setting<Vec<String>>,
     /// How much is logged: `error`, `warn`, `info`, `debug`.
     pub log_level: Setting<String>,
     /// How many days of logs are kept.
@@ -76,6 +80,8 @@ struct File {
     sync: SyncTable,
     #[serde(default)]
     unlock: UnlockTable,
+    #[serde(default)]
+    access: AccessTable,
     #[serde(default)]
     log: LogTable,
 }
@@ -93,6 +99,12 @@ struct SyncTable {
 struct UnlockTable {
     key_file: Option<PathBuf>,
     passphrase_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AccessTable {
+    deny: Option<Vec<String>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -154,6 +166,19 @@ impl Config {
                 None,
                 None,
             )?,
+            access_deny: source
+                .pick(
+                    None,
+                    "CARNET_ACCESS_DENY",
+                    |text| list(text, |item| Ok(item.to_owned())),
+                    file.access.deny,
+                    Vec::new(),
+                )
+                .and_then(|setting| {
+                    tightening(&setting.value)
+                        .map_err(|why| source.refuse("access.deny", &why.to_string()))?;
+                    Ok(setting)
+                })?,
             log_level: source
                 .pick(None, "CARNET_LOG", level, file.log.level, "info".to_owned())
                 .and_then(|setting| {
@@ -168,6 +193,11 @@ impl Config {
                 14,
             )?,
         })
+    }
+
+    /// What the practice takes away from the role table.
+    pub fn tightening(&self) -> Result<Tightening, TighteningError> {
+        tightening(&self.access_deny.value)
     }
 
     /// Each setting by its name in the file: name, value, origin.
@@ -185,6 +215,7 @@ impl Config {
             row("sync.announce", &self.sync_announce),
             row("unlock.key_file", &self.key_file),
             row("unlock.passphrase_file", &self.passphrase_file),
+            row("access.deny", &self.access_deny),
             row("log.level", &self.log_level),
             row("log.days", &self.log_days),
         ]
@@ -233,6 +264,15 @@ impl Source<'_> {
     fn refuse(&self, key: &str, why: &str) -> CommandError {
         CommandError::new(ErrorKind::Config, format!("{key}: {why}")).at(self.path.display())
     }
+}
+
+fn tightening(denied: &[String]) -> Result<Tightening, TighteningError> {
+    let mut tightening = Tightening::default();
+    for line in denied {
+        let (role, class) = line.trim().split_once(' ').unwrap_or((line.trim(), ""));
+        tightening.deny(role, class.trim())?;
+    }
+    Ok(tightening)
 }
 
 fn read(path: &Path) -> Result<File, CommandError> {

@@ -120,6 +120,22 @@ impl ErrorKind {
     }
 }
 
+/// The rule that stands in the way.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reason {
+    /// Its name; never changes.
+    pub code: String,
+    /// Who is hindered.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub who: String,
+    /// From doing what.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub act: String,
+    /// With what kind of information.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub class: String,
+}
+
 /// Why a command was not carried out.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub struct CommandError {
@@ -133,6 +149,9 @@ pub struct CommandError {
     /// What the reader can do now. Empty when the kind says it.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub what_to_do: String,
+    /// Which rule stands in the way, when one does: a code, and what fills its words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Reason>,
     /// What was done all the same, when the work was done in part.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub done: Option<serde_json::Value>,
@@ -146,6 +165,7 @@ impl CommandError {
             what: what.to_string(),
             place: String::new(),
             what_to_do: String::new(),
+            reason: None,
             done: None,
         }
     }

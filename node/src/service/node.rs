@@ -47,7 +47,9 @@ impl Node {
     ) -> Result<Self, CommandError> {
         let path = dir.to_owned();
         let opened = environment.clone();
-        let records = blocking(move || Records::open(&path, opened)).await??;
+        let mut records = blocking(move || Records::open(&path, opened)).await??;
+        let settings = CommandError::bad_input;
+        records.tighten(config.tightening().map_err(settings)?);
         let node = Self::of(records, config);
         if let Some(secret) = node.automatic_secret().await?
             && let Err(error) = node.call(move |records| records.unlock(&secret)).await

@@ -1,7 +1,8 @@
 //! From the errors of the layers below to what a command answers. The layers know nothing of exit
 //! codes; this is the one place that decides which failure is of which kind.
 
-use super::error::{CommandError, ErrorKind};
+use super::error::{CommandError, ErrorKind, Reason};
+use crate::access::Denial;
 use crate::chart::ChartError;
 use crate::records::RecordsError;
 use crate::store::StoreError;
@@ -29,9 +30,40 @@ impl From<RecordsError> for CommandError {
             RecordsError::Vault(error) => error.into(),
             RecordsError::Chart(error) => error.into(),
             RecordsError::Io { what, source } => Self::new(disk(&source), source).at(what),
+            RecordsError::Denied(denial) => denied(&denial),
+            RecordsError::WrongPassword => {
+                let reason = Reason { code: "password".into(), ..Reason::default() };
+                let told = Self::new(ErrorKind::Denied, RecordsError::WrongPassword);
+                Self { reason: Some(reason), ..told }
+            }
             other => Self::new(records_kind(&other), other),
         }
     }
+}
+
+fn denied(denial: &Denial) -> CommandError {
+    let mut reason = Reason { code: denial.code().to_owned(), ..Reason::default() };
+    match denial {
+        Denial::Role { actor, action } => {
+            (reason.who, reason.act) = (actor.clone(), (*action).to_owned());
+        }
+        Denial::Class { actor, action, class } => {
+            (reason.who, reason.act) = (actor.clone(), (*action).to_owned());
+            reason.class = (*class).to_owned();
+        }
+        Denial::Purpose { actor, purpose } => {
+            (reason.who, reason.act) = (actor.clone(), (*purpose).to_owned());
+        }
+        Denial::Standing { actor } | Denial::Site { actor } => reason.who.clone_from(actor),
+        Denial::NotThis(action) => reason.act = (*action).to_owned(),
+        Denial::Restricted
+        | Denial::Consent
+        | Denial::NotOwn
+        | Denial::Scope
+        | Denial::Operator
+        | Denial::Expired => {}
+    }
+    CommandError { reason: Some(reason), ..CommandError::new(ErrorKind::Denied, denial) }
 }
 
 const fn records_kind(error: &RecordsError) -> ErrorKind {

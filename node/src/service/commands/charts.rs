@@ -129,7 +129,8 @@ pub async fn history(node: &Node, who: Who, resource: String) -> Result<Value, C
         node.act(&who, Action::Read, move |records, permit| records.history(permit, &key)).await?;
     let line = |version: HistoryEntry| {
         json!({
-            "version": version.version, "author": version.author, "site": version.site,
+            "version": version.version, "author": version.author, "node": version.node,
+            "site": version.site, "late": version.late,
             "time": version.time, "deleted": version.deleted, "body": version.resource,
         })
     };

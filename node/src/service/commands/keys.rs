@@ -2,7 +2,8 @@
 
 use super::answer;
 use super::membership::practice_secret;
-use crate::access::Action;
+use crate::access::{Action, Actor};
+use crate::audit::AuditOutcome;
 use crate::service::caller::Who;
 use crate::service::error::CommandError;
 use crate::service::node::Node;
@@ -15,6 +16,7 @@ pub async fn unlock(node: &Node, with: Opener, new: Option<Secret>) -> Result<Va
     let secret = node.secret(with).await?;
     node.call(move |records| {
         records.unlock(&secret)?;
+        records.note_act(&Actor::Operator, "unlock", "", AuditOutcome::Done);
         match new {
             Some(new) => records.change_passphrase(&secret, &new.0),
             None => Ok(()),
