@@ -9,9 +9,8 @@ use serde_json::{Value, json};
 
 /// What must be looked at; with what was signed off already, if that is asked for.
 pub async fn list(node: &Node, who: Who, signed: bool) -> Result<Value, CommandError> {
-    let list = node.act(&who, Action::Review, move |records, permit| {
-        records.review_list(permit, signed)
-    });
+    let list =
+        node.act(&who, Action::Review, move |records, permit| records.review_list(permit, signed));
     answer(list.await?)
 }
 
