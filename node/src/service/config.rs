@@ -166,19 +166,7 @@ impl Config {
                 None,
                 None,
             )?,
-            access_deny: source
-                .pick(
-                    None,
-                    "CARNET_ACCESS_DENY",
-                    |text| list(text, |item| Ok(item.to_owned())),
-                    file.access.deny,
-                    Vec::new(),
-                )
-                .and_then(|setting| {
-                    tightening(&setting.value)
-                        .map_err(|why| source.refuse("access.deny", &why.to_string()))?;
-                    Ok(setting)
-                })?,
+            access_deny: source.denied(file.access.deny)?,
             log_level: source
                 .pick(None, "CARNET_LOG", level, file.log.level, "info".to_owned())
                 .and_then(|setting| {
@@ -259,6 +247,13 @@ impl Source<'_> {
             Some(value) => Setting { value, origin: Origin::File(self.path.to_owned()) },
             None => Setting { value: default, origin: Origin::Default },
         })
+    }
+
+    fn denied(&self, file: Option<Vec<String>>) -> Result<Setting<Vec<String>>, CommandError> {
+        let parse = |text: &str| list(text, |item| Ok(item.to_owned()));
+        let setting = self.pick(None, "CARNET_ACCESS_DENY", parse, file, Vec::new())?;
+        tightening(&setting.value).map_err(|why| self.refuse("access.deny", &why.to_string()))?;
+        Ok(setting)
     }
 
     fn refuse(&self, key: &str, why: &str) -> CommandError {

@@ -151,7 +151,7 @@ pub struct CommandError {
     pub what_to_do: String,
     /// Which rule stands in the way, when one does: a code, and what fills its words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reason: Option<Reason>,
+    pub reason: Option<Box<Reason>>,
     /// What was done all the same, when the work was done in part.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub done: Option<serde_json::Value>,

@@ -34,7 +34,7 @@ impl From<RecordsError> for CommandError {
             RecordsError::WrongPassword => {
                 let reason = Reason { code: "password".into(), ..Reason::default() };
                 let told = Self::new(ErrorKind::Denied, RecordsError::WrongPassword);
-                Self { reason: Some(reason), ..told }
+                Self { reason: Some(Box::new(reason)), ..told }
             }
             other => Self::new(records_kind(&other), other),
         }
@@ -63,7 +63,7 @@ fn denied(denial: &Denial) -> CommandError {
         | Denial::Operator
         | Denial::Expired => {}
     }
-    CommandError { reason: Some(reason), ..CommandError::new(ErrorKind::Denied, denial) }
+    CommandError { reason: Some(Box::new(reason)), ..CommandError::new(ErrorKind::Denied, denial) }
 }
 
 const fn records_kind(error: &RecordsError) -> ErrorKind {
