@@ -16,6 +16,7 @@ mod grain;
 mod hostile;
 mod json;
 mod narrative;
+mod phrase;
 mod register;
 mod resource;
 mod section;

@@ -143,6 +143,7 @@ fn json(text: &str, place: &str) -> Result<Value, CommandError> {
 /// A conflict in plain words: the resource, and each value with who wrote it, where and when.
 pub fn describe(context: &Context, conflict: &Conflict) -> Result<(), Failure> {
     let kind = match conflict.kind.as_str() {
+        "same-resource" if !conflict.element.starts_with('_') => Word::ConflictTyped,
         "same-resource" => Word::ConflictSameResource,
         "deleted-and-edited" => Word::ConflictDeleted,
         _ => Word::ConflictSameElement,

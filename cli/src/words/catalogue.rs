@@ -576,6 +576,9 @@ catalogue! {
     ConflictSameResource:
         "{resource}: two sites changed different parts; nobody has seen the result ({element}).",
         "{resource} : deux sites ont changé des parties différentes ; personne n'a vu le résultat ({element}).";
+    ConflictTyped:
+        "{resource}: two sites wrote in the same place of \"{element}\"; nobody has read the result.",
+        "{resource} : deux sites ont écrit au même endroit de « {element} » ; personne n'a lu le résultat.";
     ConflictDeleted:
         "{resource}: one site deleted it, another edited it ({element}).",
         "{resource} : un site l'a supprimé, un autre l'a modifié ({element}).";

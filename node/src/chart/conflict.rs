@@ -62,6 +62,8 @@ pub(crate) struct Search<'a> {
     /// For each touch, those apart from it, ascending.
     apart: Vec<Vec<u32>>,
     values: RefCell<HashMap<(u32, u32), Option<Register>>>,
+    /// Whether two touches, in a text, make a phrase together that neither wrote.
+    phrases: RefCell<HashMap<(u32, u32, u32), bool>>,
 }
 
 /// A kind of disagreement between two touches, looked for over a whole story.
@@ -92,7 +94,15 @@ impl<'a> Search<'a> {
             let earlier = std::mem::take(later);
             later.extend(touch.beside.iter().copied().chain(earlier));
         }
-        Self { story, kind, name, read, apart, values: RefCell::default() }
+        Self {
+            story,
+            kind,
+            name,
+            read,
+            apart,
+            values: RefCell::default(),
+            phrases: RefCell::default(),
+        }
     }
 
     /// All open disagreements, ordered by element.
@@ -253,12 +263,17 @@ impl<'a> Search<'a> {
     /// The elements that the author of `touch` and those before had changed, unseen by the author
     /// of `other`, and that differ between the two.
     fn own_changes(&self, touch: u32, other: u32) -> BTreeSet<u32> {
+        let mut changed = self.own_touched(touch, other);
+        changed.retain(|element| self.value(touch, *element) != self.value(other, *element));
+        changed
+    }
+
+    /// The same, also where both say the same now.
+    fn own_touched(&self, touch: u32, other: u32) -> BTreeSet<u32> {
         let own = self.apart[other as usize]
             .iter()
             .filter(|t| **t == touch || self.story.before(**t, touch));
-        let touched = own.flat_map(|t| &self.story.touches[*t as usize].elements).copied();
-        let touched: BTreeSet<u32> = touched.collect();
-        touched.into_iter().filter(|e| self.value(touch, *e) != self.value(other, *e)).collect()
+        own.flat_map(|t| &self.story.touches[*t as usize].elements).copied().collect()
     }
 
     fn content(&self, touch: u32, other: u32) -> BTreeSet<u32> {

@@ -320,7 +320,10 @@ A note in draft is written together. Its texts (the narratives that people read)
 from the element in which they stand, which is their *frame*.
 
 - Two sites type into one text: all that both typed is there, word for word. Whole words and tags
-  are exchanged, never letters of them.
+  are exchanged, never letters of them. Where their words meet in a phrase that neither wrote
+  (\"5 mg\" became \"10 mg\" here and \"5 g\" there, and now it reads \"10 g\"), or what both typed
+  alike stands there twice, that is a conflict too: the merged text is shown, with both versions,
+  and a person keeps one of them, or what stands there.
 - A text belongs to its section: the one with the same id or, if sections have none, the same code
   and title. A new section beside typing in another merges, also if sections change places.
 - A conflict of the element, with both versions of it: both sites change the sections, or one takes

@@ -1,13 +1,14 @@
 //! What is a conflict about a note.
 //!
 //! A draft is written together: what two people type into its texts merges, and so does a new
-//! section beside typing in another. It is a conflict if both change the sections, if one takes
-//! away or renames a section in which the other types, and if one types while the other changes
-//! something that is no text. A signed note is what its signer saw and nothing else: whatever was
+//! section beside typing in another. It is a conflict if their words meet in a phrase that neither
+//! wrote, if both change the sections, if one takes away or renames a section in which the other
+//! types, and if one types while the other changes something that is no text. A signed note is what its signer saw and nothing else: whatever was
 //! written meanwhile stands against it.
 
 use super::{ConflictKind, Dispute, Question, Search};
 use crate::chart::narrative::{self, element_around};
+use crate::chart::phrase;
 use crate::chart::register::{Register, WHOLE};
 use std::collections::BTreeSet;
 
@@ -68,7 +69,30 @@ impl Search<'_> {
             (false, true) => self.loses_place(element, &of_a, (a, b)),
             (false, false) => false,
         };
-        lost.then_some(ConflictKind::SameElement)
+        if lost {
+            return Some(ConflictKind::SameElement);
+        }
+        // What both typed stands there twice, so it is looked at although they agree.
+        let typed = &self.own_touched(a, b) & &self.own_touched(b, a);
+        let mut texts = typed.intersection(parts).filter(|part| **part != element);
+        texts.any(|text| self.meet(*text, a, b)).then_some(ConflictKind::SameResource)
+    }
+
+    /// Whether what two people typed into a text makes a phrase that neither wrote.
+    fn meet(&self, text: u32, a: u32, b: u32) -> bool {
+        let place = (text, a.min(b), a.max(b));
+        if let Some(known) = self.phrases.borrow().get(&place) {
+            return *known;
+        }
+        let merged = (self.read)(&[a, b], text);
+        let met = match (merged, self.value(a, text), self.value(b, text)) {
+            (Some(Register::Text(merged)), Some(Register::Text(a)), Some(Register::Text(b))) => {
+                phrase::is_new(&merged, &a, &b)
+            }
+            _ => false,
+        };
+        self.phrases.borrow_mut().insert(place, met);
+        met
     }
 
     /// Whether one of these texts stands elsewhere, or nowhere, once the other has changed the

@@ -190,6 +190,67 @@ fn sections_in_sections_are_told_apart_by_their_way() {
 }
 
 #[test]
+fn words_that_meet_in_a_phrase_that_nobody_wrote_are_merged_and_listed() {
+    let plan = |text: &str| sections(&[("History", "No fever."), ("Plan", text)]);
+    let mut sites = Sites::with(&[put(with(draft(), "section", plan("Quinine 5 mg at noon.")))]);
+    sites.at_a(set(NOTE, "section", plan("Quinine 10 mg at noon.")));
+    let typed = [("History", "No fever. Thirst."), ("Plan", "Quinine 5 g at noon.")];
+    sites.at_b(set_sections(&typed));
+    sites.meet();
+    let merged = sections(&[("History", "No fever. Thirst."), ("Plan", "Quinine 10 g at noon.")]);
+    assert_eq!(body(&sites.a), with(draft(), "section", merged.clone()));
+    let values = sorted(vec![plan("Quinine 10 mg at noon."), sections(&typed)]);
+    assert_eq!(sites.conflicts(NOTE), [("section".to_owned(), "same-resource", values)]);
+
+    // Who corrects the text decides nothing yet; who keeps what stands there does.
+    let corrected =
+        sections(&[("History", "No fever. Thirst."), ("Plan", "Quinine 10 mg at noon.")]);
+    sites.at_b(set(NOTE, "section", corrected.clone()));
+    sites.meet();
+    assert_eq!(sites.conflicts(NOTE)[0].2.len(), 3);
+    let decision = both(&sites, "section");
+    sites.at_a(decision);
+    sites.meet();
+    assert_eq!(
+        (body(&sites.b), sites.conflicts(NOTE)),
+        (with(draft(), "section", corrected), vec![])
+    );
+}
+
+#[test]
+fn what_both_exchange_for_the_same_word_is_listed() {
+    let text = |dose: &str| narrative(&format!("<p>Quinine {dose} mg</p>"));
+    let mut sites = Sites::with(&[put(with(draft(), "text", text("500")))]);
+    sites.at_a(set(NOTE, "text", text("50")));
+    sites.at_b(set(NOTE, "text", text("250")));
+    sites.meet();
+    let merged = body(&sites.a)["text"]["div"].to_string();
+    assert!(merged.contains("50250") || merged.contains("25050"), "{merged}");
+    let values = sorted(vec![text("50"), text("250")]);
+    assert_eq!(sites.conflicts(NOTE), [("text".to_owned(), "same-resource", values)]);
+    let choice = sites.choose(NOTE, "text", &text("50"));
+    sites.at_b(choice);
+    sites.meet();
+    assert_eq!((&body(&sites.a)["text"], sites.conflicts(NOTE)), (&text("50"), vec![]));
+}
+
+#[test]
+fn a_dose_that_both_correct_alike_does_not_stand_there_twice_unseen() {
+    let text = |dose: &str| narrative(&format!("<p>Quinine {dose} mg</p>"));
+    let mut sites = Sites::with(&[put(with(draft(), "text", text("5")))]);
+    sites.at_a(set(NOTE, "text", text("10")));
+    sites.at_b(set(NOTE, "text", text("10")));
+    sites.meet();
+    assert_eq!(body(&sites.a)["text"], text("1010"));
+    let listed = ("text".to_owned(), "same-resource", vec![text("10"), text("10")]);
+    assert_eq!(sites.conflicts(NOTE), [listed]);
+    let choice = sites.choose(NOTE, "text", &text("10"));
+    sites.at_a(choice);
+    sites.meet();
+    assert_eq!((&body(&sites.b)["text"], sites.conflicts(NOTE)), (&text("10"), vec![]));
+}
+
+#[test]
 fn typing_beside_anything_else_is_a_conflict_of_the_note() {
     let mut sites = Sites::with(&[put(draft())]);
     sites.at_a(set(NOTE, "title", json!("Discharge")));
