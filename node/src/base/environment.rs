@@ -6,6 +6,7 @@
 
 use rand_chacha::ChaCha20Rng;
 use rand_core::{Rng, SeedableRng};
+use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -20,6 +21,31 @@ pub trait Clock: Send + Sync {
 
     /// Milliseconds since some moment in the past; never runs backwards.
     fn monotonic_ms(&self) -> u64;
+
+    /// How long the machine has been running.
+    fn uptime(&self) -> Uptime;
+}
+
+/// How long a machine has been running, its sleep included. Programs that run one after the other
+/// on it can compare theirs, and nobody who sets the clock changes it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Uptime {
+    boot: u128,
+    ms: u64,
+}
+
+impl Uptime {
+    /// The time from `earlier` until now; none if the machine was started anew in between, since
+    /// nothing on it tells how long it was off.
+    pub fn since(&self, earlier: &Self) -> Option<u64> {
+        if self.boot == earlier.boot { self.ms.checked_sub(earlier.ms) } else { None }
+    }
+
+    /// A later moment of the same run.
+    #[must_use]
+    pub const fn after(self, ms: u64) -> Self {
+        Self { boot: self.boot, ms: self.ms.saturating_add(ms) }
+    }
 }
 
 /// Gives random bytes, fit for keys.
@@ -76,7 +102,7 @@ impl Environment {
 
     /// A clock that stands until it is moved, and chance drawn from a seed.
     pub fn seeded(seed: u64, unix_ms: u64) -> (Self, Arc<ManualClock>) {
-        let clock = Arc::new(ManualClock { unix_ms: unix_ms.into(), monotonic_ms: 0.into() });
+        let clock = Arc::new(ManualClock { unix_ms: unix_ms.into(), ..ManualClock::default() });
         let chance = Arc::new(SeededEntropy::new(seed));
         (Self::new(clock.clone(), chance, Arc::new(ThisMachine)), clock)
     }
@@ -89,6 +115,11 @@ impl Environment {
     /// See [`Clock::monotonic_ms`].
     pub fn monotonic_ms(&self) -> u64 {
         self.clock.monotonic_ms()
+    }
+
+    /// See [`Clock::uptime`].
+    pub fn uptime(&self) -> Uptime {
+        self.clock.uptime()
     }
 
     /// See [`Machine::place`].
@@ -115,13 +146,32 @@ impl Environment {
 
 struct SystemClock {
     start: std::time::Instant,
+    /// Which run of the machine this is, and how long it had lasted when this clock was made.
+    began: Uptime,
 }
 
 impl SystemClock {
     #[expect(clippy::disallowed_methods, reason = "this is the one place that may read the clock")]
     fn new() -> Self {
-        Self { start: std::time::Instant::now() }
+        let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok();
+        let boot = boot.and_then(|id| u128::from_str_radix(&id.trim().replace('-', ""), 16).ok());
+        let began = match (boot, kernel_uptime_ms()) {
+            (Some(boot), Some(ms)) => Uptime { boot, ms },
+            // Where the system does not tell, each run of this program counts as one of the machine.
+            _ => {
+                let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+                Uptime { boot: now.map_or(0, |since| since.as_nanos()), ms: 0 }
+            }
+        };
+        Self { start: std::time::Instant::now(), began }
     }
+}
+
+/// What Linux tells of its uptime; none where it tells nothing.
+fn kernel_uptime_ms() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/uptime").ok()?;
+    let (seconds, hundredths) = text.split_ascii_whitespace().next()?.split_once('.')?;
+    Some(seconds.parse::<u64>().ok()? * 1_000 + hundredths.parse::<u64>().ok()? * 10)
 }
 
 impl Clock for SystemClock {
@@ -135,6 +185,12 @@ impl Clock for SystemClock {
 
     fn monotonic_ms(&self) -> u64 {
         self.start.elapsed().as_millis() as u64
+    }
+
+    fn uptime(&self) -> Uptime {
+        // This program's own monotonic clock stands still while the machine sleeps.
+        let ms = kernel_uptime_ms().unwrap_or_else(|| self.began.ms + self.monotonic_ms());
+        Uptime { boot: self.began.boot, ms }
     }
 }
 
@@ -169,6 +225,7 @@ impl Machine for ThisMachine {
 pub struct ManualClock {
     unix_ms: AtomicU64,
     monotonic_ms: AtomicU64,
+    boot: AtomicU64,
 }
 
 impl ManualClock {
@@ -182,6 +239,12 @@ impl ManualClock {
     pub fn jump_to(&self, unix_ms: u64) {
         self.unix_ms.store(unix_ms, Ordering::Relaxed);
     }
+
+    /// Starts the machine anew.
+    pub fn reboot(&self) {
+        self.boot.fetch_add(1, Ordering::Relaxed);
+        self.monotonic_ms.store(0, Ordering::Relaxed);
+    }
 }
 
 impl Clock for ManualClock {
@@ -191,6 +254,10 @@ impl Clock for ManualClock {
 
     fn monotonic_ms(&self) -> u64 {
         self.monotonic_ms.load(Ordering::Relaxed)
+    }
+
+    fn uptime(&self) -> Uptime {
+        Uptime { boot: self.boot.load(Ordering::Relaxed).into(), ms: self.monotonic_ms() }
     }
 }
 
@@ -223,6 +290,23 @@ mod tests {
         clock.advance(5);
         clock.jump_to(1);
         assert_eq!((two.unix_ms(), two.monotonic_ms()), (1, 5));
+    }
+
+    #[test]
+    fn uptime_heeds_no_clock_and_tells_one_start_of_the_machine_from_the_next() {
+        let (environment, clock) = Environment::seeded(7, 1_000);
+        let before = environment.uptime();
+        clock.advance(20);
+        clock.jump_to(0);
+        assert_eq!(environment.uptime().since(&before), Some(20));
+        assert_eq!(before.since(&environment.uptime()), None, "not the other way round");
+        clock.reboot();
+        clock.advance(90);
+        assert_eq!(environment.uptime().since(&before), None);
+        let first = Environment::system().uptime();
+        // Another environment stands for another program.
+        let second = Environment::system().uptime();
+        assert!(second.since(&first).is_some_and(|ms| ms < 60_000), "{first:?} {second:?}");
     }
 
     #[test]
