@@ -5,6 +5,7 @@
 //! there; if not it fails, and so does the commit.
 
 use super::error::StoreError;
+use crate::base::private::Private;
 use rusqlite::{Connection, OpenFlags, Params, Row};
 use std::fs::OpenOptions;
 use std::io::ErrorKind;
@@ -81,6 +82,19 @@ impl Database {
         let now: u32 = self.value("PRAGMA page_count").expect("a count");
         let limit = pages.map_or(u32::MAX - 1, |pages| now + pages);
         self.value::<i64>(&format!("PRAGMA max_page_count = {limit}")).expect("a limit");
+    }
+
+    /// Gives SQLCipher the key; the first thing to be done with an encrypted file.
+    pub(super) fn decrypt(&self, key: &Private<[u8; 32]>) -> Result<()> {
+        let hex: Private<String> = Private::new(data_encoding::HEXLOWER.encode(key.expose()));
+        let pragma: Private<String> =
+            Private::new(format!("PRAGMA key = \"x'{}'\";", hex.expose()));
+        self.batch(pragma.expose())?;
+        // Temporary tables and sorts stay in memory: nothing reaches a file in clear text.
+        self.batch(
+            "PRAGMA temp_store = MEMORY; PRAGMA journal_mode = WAL;
+             PRAGMA cipher_memory_security = OFF;",
+        )
     }
 
     pub(super) fn path(&self) -> &Path {

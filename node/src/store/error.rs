@@ -1,4 +1,4 @@
-//! What can go wrong with the two databases, in words for the person at the machine.
+//! What can go wrong with the databases, in words for the person at the machine.
 
 use carnet_sync_protocol::id::{LogId, PracticeId};
 use std::path::{Path, PathBuf};

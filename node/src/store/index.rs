@@ -219,14 +219,8 @@ impl Rebuild {
 }
 
 fn unlock(database: &Database, key: &Private<[u8; 32]>) -> Result<()> {
-    let hex: Private<String> = Private::new(data_encoding::HEXLOWER.encode(key.expose()));
-    let pragma: Private<String> = Private::new(format!("PRAGMA key = \"x'{}'\";", hex.expose()));
-    database.batch(pragma.expose())?;
-    // Temporary tables and sorts stay in memory: nothing of a chart reaches a file in clear text.
-    database.batch(
-        "PRAGMA temp_store = MEMORY; PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;
-         PRAGMA cipher_memory_security = OFF; PRAGMA cache_size = -16384;",
-    )
+    database.decrypt(key)?;
+    database.batch("PRAGMA synchronous = NORMAL; PRAGMA cache_size = -16384;")
 }
 
 #[cfg(test)]

@@ -70,6 +70,14 @@ impl Unlocked {
     pub const fn index_key(&self) -> &Private<[u8; 32]> {
         &self.index_key
     }
+
+    /// Encrypts what belongs to this device alone: sessions, PINs, failed logins.
+    pub fn device_key(&self) -> Private<[u8; 32]> {
+        Private::new(blake3::derive_key(
+            "carnet 2026 device database key v1",
+            self.index_key.expose(),
+        ))
+    }
 }
 
 /// What a thief of the machine would need.
@@ -518,6 +526,8 @@ mod tests {
         assert_eq!(unlocked.entry().to_bytes(), made.entry().to_bytes());
         assert_eq!(unlocked.hpke().public(), made.hpke().public());
         assert_eq!(unlocked.index_key(), made.index_key());
+        assert_eq!(unlocked.device_key(), made.device_key());
+        assert_ne!(&unlocked.device_key(), unlocked.index_key());
         let wrong = reopened.unlock(&typed("second"));
         assert!(matches!(wrong, Err(VaultError::WrongSecret("passphrase"))));
         let absent = reopened.unlock(&UnlockSecret::KeyFile(Private::new([0; 32])));
