@@ -4,6 +4,8 @@
 mod drafts;
 #[path = "stories/locked_node.rs"]
 mod locked_node;
+#[path = "stories/logins.rs"]
+mod logins;
 #[path = "stories/lost_laptop.rs"]
 mod lost_laptop;
 #[path = "stories/moves.rs"]

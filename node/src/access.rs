@@ -8,6 +8,7 @@
 //! | [`consent`] | what the patient has said about it |
 //! | [`statement`], [`roster`] | who works here: signed statements, folded to a state |
 //! | [`scope`] | what an API token may do |
+//! | [`session`], [`throttle`] | how long somebody stays logged in, how often they may try |
 //! | [`notifiable`] | the conditions that public health must be told of |
 //!
 //! Pure: no clock, no disk, no keys. A reinstated person's late writings stay marked: somebody
@@ -21,7 +22,9 @@ pub mod policy;
 pub mod role;
 pub mod roster;
 pub mod scope;
+pub mod session;
 pub mod statement;
+pub mod throttle;
 
 pub use class::Class;
 pub use permit::{Action, Actor, Denial, Permit, Purpose, Subject, operator_permit};

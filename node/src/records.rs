@@ -19,7 +19,8 @@
 //! | [`documents`], `intake`, `homes`, [`project`] | entries to documents to index |
 //! | [`read`], [`search`], [`mod@write`], [`import`] | what people do with charts |
 //! | [`duplicates`], [`linked`] | the same patient in two charts: likely, said to be, said not to be |
-//! | [`door`], [`login`], [`staff`], [`trail`] | who may, who it is, who works here, who did what |
+//! | [`door`], [`staff`], [`trail`] | who may, who works here, who did what |
+//! | [`login`], [`sessions`], [`tokens`] | who it is: by password, by session and PIN, by API token |
 //! | [`review`] | what a person must look at |
 //! | [`verify`], [`status`] | is everything as it should be |
 //! | [`handle`], `transaction` | the thread that owns it all, group commit, and what a failure leaves |
@@ -45,8 +46,10 @@ pub mod receive;
 pub mod restore;
 pub mod review;
 pub mod search;
+pub mod sessions;
 pub mod staff;
 pub mod status;
+pub mod tokens;
 pub mod trail;
 mod transaction;
 pub mod verify;
@@ -60,6 +63,7 @@ use crate::access::{StaffRoster, Tightening, roster};
 use crate::audit::AuditEvent;
 use crate::base::environment::Environment;
 use crate::identity::roster::Roster;
+use crate::store::Device;
 use crate::store::index::Index;
 use crate::store::ledger::Ledger;
 use crate::vault::KeyBook;
@@ -99,6 +103,8 @@ pub struct Records {
 struct Charts {
     unlocked: Unlocked,
     index: Index,
+    /// What is of this device alone. It takes no part in transactions: see [`crate::store::device`].
+    device: Device,
     keys: KeyBook,
     documents: Documents,
     staff: StaffRoster,

@@ -156,7 +156,9 @@ fn no_file_of_a_node_tells_who_its_patients_are() {
 
     let dirs = [a.dir(), b.dir()];
     let names = canaries.must_be_absent(&dirs, "while the nodes run");
-    for file in ["log.db", "log.db-wal", "log.db-shm", "index.db", "index.db-wal", "keyring"] {
+    for file in
+        ["log.db", "log.db-wal", "log.db-shm", "index.db", "index.db-wal", "device.db", "keyring"]
+    {
         assert!(names.contains(file), "{file} is not among {names:?}");
     }
     assert!(names.iter().any(|name| name.ends_with(".log")), "no log among {names:?}");

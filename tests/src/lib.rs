@@ -41,6 +41,11 @@ pub fn unlock_method(dir: &Path) -> UnlockMethod {
 
 /// Founds a practice.
 pub fn found(site: &str) -> (Node, RecoveryCode) {
+    found_in(Environment::system(), site)
+}
+
+/// Founds a practice where time and chance are given.
+pub fn found_in(environment: Environment, site: &str) -> (Node, RecoveryCode) {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let home = dir.path().join("node");
     let init = Init {
@@ -50,7 +55,7 @@ pub fn found(site: &str) -> (Node, RecoveryCode) {
         practice_passphrase: None,
     };
     let Founded { records, recovery_code } =
-        Records::init(&home, Environment::system(), init).expect("a practice");
+        Records::init(&home, environment, init).expect("a practice");
     (Node { records, dir }, recovery_code)
 }
 
@@ -115,9 +120,10 @@ impl Node {
     pub fn reopened_locked(self, act: impl FnOnce(&Path)) -> Self {
         let home = self.home();
         let Self { records, dir } = self;
+        let environment = records.environment().clone();
         drop(records);
         act(&home);
-        Self { records: Records::open(&home, Environment::system()).expect("opened"), dir }
+        Self { records: Records::open(&home, environment).expect("opened"), dir }
     }
 
     /// The same, and unlocks it.

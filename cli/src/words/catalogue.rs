@@ -181,6 +181,42 @@ catalogue! {
     DeniedPassword:
         "the user id or the password is wrong",
         "l'identifiant ou le mot de passe est incorrect";
+    DeniedWait:
+        "too many wrong attempts: the next one is taken in {act}",
+        "trop d'essais incorrects : le prochain est possible dans {act}";
+    DeniedLockedUser:
+        "after 20 wrong passwords in a row this user is locked at this node",
+        "après 20 mots de passe incorrects de suite, cet utilisateur est bloqué sur ce nœud";
+    DeniedSession:
+        "the session has ended",
+        "la session est terminée";
+    DeniedNoPin:
+        "this person has no PIN on this device",
+        "cette personne n'a pas de code PIN sur cet appareil";
+    DeniedPin:
+        "the PIN is wrong",
+        "le code PIN est incorrect";
+    DeniedPinLocked:
+        "after 5 wrong PINs this PIN is locked",
+        "après 5 essais incorrects, ce code PIN est bloqué";
+    DeniedToken:
+        "the API token is unknown, has expired or was revoked",
+        "le jeton d'accès est inconnu, a expiré ou a été révoqué";
+    AdviceWait:
+        "Wait, or log in at another node of the practice.",
+        "Patientez, ou connectez-vous sur un autre nœud du cabinet.";
+    AdviceLockedUser:
+        "Log in at another node, or let an administrator set a new password here (`carnet staff reset`); the recovery code does it too.",
+        "Connectez-vous sur un autre nœud, ou faites définir ici un nouveau mot de passe par un administrateur (`carnet staff reset`) ; le code de récupération le permet aussi.";
+    AdviceLogin:
+        "Log in again.",
+        "Connectez-vous de nouveau.";
+    AdviceByPassword:
+        "Log in with the password.",
+        "Connectez-vous avec le mot de passe.";
+    AdviceToken:
+        "Ask an administrator for a new one.",
+        "Demandez-en un nouveau à un administrateur.";
     AdviceRole:
         "Ask a colleague whose role includes it (`carnet staff roles`), or an administrator.",
         "Demandez à un collègue dont le rôle le comprend (`carnet staff roles`), ou à un administrateur.";

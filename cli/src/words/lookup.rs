@@ -20,6 +20,13 @@ impl Words {
             "site" => (Word::DeniedSite, Word::AdviceStanding),
             "expired" => (Word::DeniedExpired, Word::AdviceAgain),
             "password" => (Word::DeniedPassword, Word::AdvicePassword),
+            "wait" => (Word::DeniedWait, Word::AdviceWait),
+            "locked-user" => (Word::DeniedLockedUser, Word::AdviceLockedUser),
+            "session" => (Word::DeniedSession, Word::AdviceLogin),
+            "no-pin" => (Word::DeniedNoPin, Word::AdviceByPassword),
+            "pin" => (Word::DeniedPin, Word::AdviceByPassword),
+            "pin-locked" => (Word::DeniedPinLocked, Word::AdviceByPassword),
+            "token" => (Word::DeniedToken, Word::AdviceToken),
             _ => return None,
         };
         let class =

@@ -168,7 +168,7 @@ impl StaffStatement {
 pub fn is_user_id(text: &str) -> bool {
     let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'.' | b'-');
     // What the program calls those who are not staff.
-    let reserved = matches!(text, "operator" | "node");
+    let reserved = matches!(text, "operator" | "node" | "unknown");
     !text.is_empty()
         && text.len() <= USER_ID_BYTES_MAX
         && text.bytes().all(plain)
@@ -230,7 +230,9 @@ mod tests {
         for id in ["awa", "a.diatta", "nurse-2", "7"] {
             assert!(is_user_id(id), "{id}");
         }
-        for id in ["", "Awa", "a b", "-a", "awa/x", "operator", "node", "é", &"a".repeat(65)] {
+        for id in
+            ["", "Awa", "a b", "-a", "awa/x", "operator", "node", "unknown", "é", &"a".repeat(65)]
+        {
             assert!(!is_user_id(id), "{id}");
         }
     }

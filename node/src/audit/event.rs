@@ -51,7 +51,7 @@ pub struct AuditEvent {
     /// Whether that clock could be trusted: not before this program was made, and not behind what
     /// the node itself has written.
     pub clock_trusted: bool,
-    /// Who: a user id, `app:ID`, `patient:ID`, `operator`, or `node`.
+    /// Who: a user id, `app:ID`, `patient:ID`, `operator`, `node`, or `unknown`.
     pub actor: String,
     /// In which roles.
     pub roles: Vec<String>,

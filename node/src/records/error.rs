@@ -1,6 +1,7 @@
 //! What can go wrong at the door, kept apart by whose fault it is.
 
 use super::import::BundleError;
+use super::login::LoginError;
 use crate::access::Denial;
 use crate::chart::ChartError;
 use crate::identity::enrolment::EnrolmentError;
@@ -33,9 +34,9 @@ pub enum RecordsError {
     /// The rules do not allow it.
     #[error(transparent)]
     Denied(#[from] Denial),
-    /// Nobody of this user id and password.
-    #[error("the user id or the password is wrong")]
-    WrongPassword,
+    /// Who calls is not who they say, or must wait.
+    #[error(transparent)]
+    Login(#[from] LoginError),
     /// Nothing of that name is known here.
     #[error("{kind}/{id} is not known on this node; check the id, or wait until it has arrived")]
     NoSuchResource {

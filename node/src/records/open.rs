@@ -9,9 +9,9 @@ use crate::base::environment::Environment;
 use crate::base::private::Private;
 use crate::identity::roster::{Fact, Roster};
 use crate::identity::statement::ControlStatement;
-use crate::store::StoreError;
 use crate::store::index::Index;
 use crate::store::ledger::{Held, Ledger};
+use crate::store::{Device, StoreError};
 use crate::vault::KeyBook;
 use crate::vault::RecoveryCode;
 use crate::vault::{Binding, Keyring, UnlockMethod, UnlockSecret, Unlocked};
@@ -168,9 +168,11 @@ impl Records {
         Ok(())
     }
 
-    /// Forgets every key that reads: from here on the node works for its peers only.
+    /// Forgets every key that reads: from here on the node works for its peers only, and nobody is
+    /// logged in.
     pub fn lock(&mut self) -> Result<(), RecordsError> {
         if !self.is_locked() {
+            self.close_sessions()?;
             self.note_event(self.event_of_node("lock"));
         }
         self.save_documents()?;
@@ -190,10 +192,12 @@ impl Records {
             }
             Err(error) => return Err(error.into()),
         };
+        let device = Device::open(&self.dir.join("device.db"), &unlocked.device_key())?;
         let keys = KeyBook::read(&self.roster, unlocked.hpke());
         self.charts = Some(Charts {
             unlocked,
             index,
+            device,
             keys,
             documents: Documents::default(),
             staff: StaffRoster::default(),
@@ -286,7 +290,7 @@ pub(super) fn create_keyring(
         if Keyring::open(dir)?.certificate().is_some() {
             return Err(RecordsError::AlreadyANode(dir.into()));
         }
-        for leftover in ["keyring", "log.db", "log.db-wal", "log.db-shm", "index.db"] {
+        for leftover in ["keyring", "log.db", "log.db-wal", "log.db-shm", "index.db", "device.db"] {
             match fs::remove_file(dir.join(leftover)) {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                     return Err(RecordsError::io("removing an unfinished node")(error));

@@ -160,7 +160,13 @@ impl Records {
     ) -> Result<Member, RecordsError> {
         self.require(permit, Action::ManageStaff)?;
         let member = self.member(id)?;
-        self.state_person(permit.actor(), member.person, member.heads, change, "staff-change")
+        let lets_in = change.password.is_some();
+        let (person, heads) = (member.person, member.heads);
+        let member = self.state_person(permit.actor(), person, heads, change, "staff-change")?;
+        if lets_in {
+            self.forget_failures(id)?;
+        }
+        Ok(member)
     }
 
     /// Sets one's own password.
@@ -195,7 +201,10 @@ impl Records {
             standing: Some(Standing::Active),
             ..PersonChange::default()
         };
-        self.state_person(&Actor::Operator, member.person, member.heads, change, "staff-reset")
+        let (person, heads) = (member.person, member.heads);
+        let member = self.state_person(&Actor::Operator, person, heads, change, "staff-reset")?;
+        self.forget_failures(id)?;
+        Ok(member)
     }
 
     fn member(&self, id: &str) -> Result<Member, RecordsError> {

@@ -279,7 +279,8 @@ impl Place {
         let made = made.map_err(Into::into);
         let holds_a_node = Keyring::open(&self.dir).is_ok_and(|keyring| !is_pending(&keyring));
         if made.is_err() && !holds_a_node {
-            let files = ["keyring", "log.db", "log.db-wal", "log.db-shm", "index.db", "lock"];
+            let files =
+                ["keyring", "log.db", "log.db-wal", "log.db-shm", "index.db", "device.db", "lock"];
             for file in files.iter().filter(|_| self.dir_is_new) {
                 let _ = fs::remove_file(self.dir.join(file));
             }

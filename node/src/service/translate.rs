@@ -5,6 +5,7 @@ use super::error::{CommandError, ErrorKind, Reason};
 use crate::access::Denial;
 use crate::chart::ChartError;
 use crate::records::RecordsError;
+use crate::records::login::LoginError;
 use crate::store::StoreError;
 use crate::sync::SyncError;
 use crate::vault::VaultError;
@@ -31,11 +32,7 @@ impl From<RecordsError> for CommandError {
             RecordsError::Chart(error) => error.into(),
             RecordsError::Io { what, source } => Self::new(disk(&source), source).at(what),
             RecordsError::Denied(denial) => denied(&denial),
-            RecordsError::WrongPassword => {
-                let reason = Reason { code: "password".into(), ..Reason::default() };
-                let told = Self::new(ErrorKind::Denied, RecordsError::WrongPassword);
-                Self { reason: Some(Box::new(reason)), ..told }
-            }
+            RecordsError::Login(error) => not_let_in(&error),
             other => Self::new(records_kind(&other), other),
         }
     }
@@ -66,11 +63,17 @@ fn denied(denial: &Denial) -> CommandError {
     CommandError { reason: Some(Box::new(reason)), ..CommandError::new(ErrorKind::Denied, denial) }
 }
 
+fn not_let_in(error: &LoginError) -> CommandError {
+    let mut reason = Reason { code: error.code().to_owned(), ..Reason::default() };
+    if let LoginError::Wait { seconds } = error {
+        reason.act = format!("{} min {} s", seconds / 60, seconds % 60);
+    }
+    CommandError { reason: Some(Box::new(reason)), ..CommandError::new(ErrorKind::Denied, error) }
+}
+
 const fn records_kind(error: &RecordsError) -> ErrorKind {
     match error {
-        RecordsError::Denied(_) | RecordsError::WrongPassword | RecordsError::Refused(_) => {
-            ErrorKind::Denied
-        }
+        RecordsError::Denied(_) | RecordsError::Refused(_) => ErrorKind::Denied,
         RecordsError::NoSuchResource { .. } | RecordsError::Deleted { .. } => ErrorKind::NotFound,
         RecordsError::BadRequest(_) | RecordsError::AlreadyANode(_) => ErrorKind::BadInput,
         RecordsError::Enrolment(_) => ErrorKind::Invitation,

@@ -59,6 +59,16 @@ impl Locked {
         Ok(Self { cost, salt, nonce, sealed })
     }
 
+    /// What no passphrase unlocks, and takes as long to try. Made without the cost of Argon2.
+    pub fn decoy(environment: &Environment) -> Self {
+        Self {
+            cost: Cost::PRODUCT,
+            salt: environment.random(),
+            nonce: environment.random(),
+            sealed: environment.random::<48>().into(),
+        }
+    }
+
     /// The secret, if the passphrase is right.
     pub fn unlock(
         &self,

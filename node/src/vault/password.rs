@@ -35,6 +35,18 @@ fn make_with(
     Ok(wire::encode(&Locked::lock(environment, cost, password, &context(id), &secret)?))
 }
 
+/// The check of nobody's password, for a user id that nobody has: it takes as long to say no.
+pub fn decoy(environment: &Environment) -> Vec<u8> {
+    wire::encode(&Locked::decoy(environment))
+}
+
+/// Whether a text can be a PIN. One that is all one digit is as good as none.
+pub fn is_pin(text: &str) -> bool {
+    PIN_DIGITS.contains(&text.len())
+        && text.bytes().all(|b| b.is_ascii_digit())
+        && text.bytes().any(|b| b != text.as_bytes()[0])
+}
+
 /// Whether this is the password. Takes as long whether it is or not.
 pub fn check(check: &[u8], id: &str, password: &Private<String>) -> bool {
     wire::decode::<Locked>(check).is_ok_and(|locked| locked.unlock(password, &context(id)).is_ok())
@@ -59,5 +71,25 @@ mod tests {
         assert!(!check(&[], "awa", &text("baobab en fleur")));
         let again = make_with(&environment, Cost::CHEAP, "awa", &text("baobab en fleur")).unwrap();
         assert_ne!(made, again, "salted");
+    }
+
+    #[test]
+    fn a_decoy_looks_like_a_check_and_nothing_opens_it() {
+        let (environment, _) = Environment::seeded(3, 0);
+        let real = make_check(&environment, "awa", &Private::new("x".to_owned())).unwrap();
+        let decoy = decoy(&environment);
+        assert_eq!(decoy.len(), real.len());
+        assert!(wire::decode::<Locked>(&decoy).is_ok(), "as dear to try as a real one");
+        assert!(!check(&decoy, "awa", &Private::new("x".to_owned())));
+    }
+
+    #[test]
+    fn a_pin_is_four_to_twelve_digits() {
+        for pin in ["1234", "0020", "123456789012"] {
+            assert!(is_pin(pin), "{pin}");
+        }
+        for text in ["", "123", "1111", "12a4", "١٢٣٤", "1234567890123", " 1234"] {
+            assert!(!is_pin(text), "{text}");
+        }
     }
 }
