@@ -84,7 +84,7 @@ enum Command {
     Status,
     /// Take in FHIR bundles, resources or NDJSON, also gzipped
     Import(import::Arguments),
-    /// Find and show patients
+    /// Find and show patients, and say which are one person
     #[command(subcommand)]
     Patient(patient::Command),
     /// Show and change resources, and decide conflicts

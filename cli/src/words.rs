@@ -3,6 +3,7 @@
 //! Keys of JSON output are never translated; scripts rely on them.
 
 mod catalogue;
+mod evidence;
 pub mod help;
 mod lookup;
 

@@ -1,6 +1,6 @@
 //! `chart show|history|edit|put|conflicts|resolve`: one resource at a time.
 
-use super::patient::text;
+use super::patient::{hint, text};
 use super::status::clock;
 use crate::context::{Context, Failure, Outcome, Style, read_text, typed};
 use crate::session;
@@ -116,7 +116,9 @@ async fn edited(context: &Context, request: Request) -> Result<(), Failure> {
         return Ok(());
     }
     let word = if edited.changed { Word::EditDone } else { Word::EditSame };
-    context.say(word, &[("resource", &edited.resource)])
+    context.say(word, &[("resource", &edited.resource)])?;
+    hint(context, &edited.duplicates);
+    Ok(())
 }
 
 fn assignment(pair: &str) -> Result<(String, Value), CommandError> {

@@ -1,5 +1,6 @@
 //! `import FILE...`: FHIR bundles, resources and NDJSON, all or nothing for each bundle.
 
+use crate::commands::patient::hint;
 use crate::context::{Context, Outcome, Style, typed};
 use crate::session;
 use crate::words::Word;
@@ -49,5 +50,6 @@ pub async fn execute(context: &Context, arguments: Arguments) -> Outcome {
     ];
     let gaps: Vec<_> = gaps.iter().map(|(name, value)| (*name, value.as_str())).collect();
     context.say(Word::ImportDone, &gaps)?;
+    hint(context, &imported.duplicates);
     Ok(code)
 }

@@ -712,6 +712,47 @@ catalogue! {
         "State {digest}",
         "État {digest}";
 
+    // The same patient in two charts.
+    PairLikely:
+        "Likely one person ({score} of 100):",
+        "Sans doute une seule personne ({score} sur 100) :";
+    PairContradicted:
+        "Linked, and also said not to be one person ({score} of 100):",
+        "Liés, et dits aussi de deux personnes ({score} sur 100) :";
+    PairsNext:
+        "Say what is true: `carnet patient link A B` or `carnet patient distinct A B`.",
+        "Dites ce qui est vrai : `carnet patient link A B` ou `carnet patient distinct A B`.";
+    NoDuplicates:
+        "No pair of patients waits for a decision.",
+        "Aucune paire de patients n'attend de décision.";
+    PairLinked:
+        "{first} and {second} are one person from here on. Both charts stay, and are shown together.",
+        "{first} et {second} sont désormais une personne. Les deux dossiers restent, et sont montrés ensemble.";
+    PairUnlinked:
+        "Nothing is said of {first} and {second} any more. Both charts are as they were.",
+        "Plus rien n'est dit de {first} et {second}. Les deux dossiers sont comme avant.";
+    PairDistinct:
+        "{first} and {second} are not one person. They are not proposed again.",
+        "{first} et {second} ne sont pas une même personne. Ils ne seront plus proposés.";
+    PairSame:
+        "Nothing changed: it was so of {first} and {second} already.",
+        "Rien n'a changé : c'était déjà ainsi pour {first} et {second}.";
+    PersonCharts:
+        "One person, {count} charts; what follows is all that they hold:",
+        "Une personne, {count} dossiers ; ce qui suit est tout leur contenu :";
+    LinkDisputed:
+        "  Disputed: {first} and {second} were linked, and somebody said otherwise at the same time. Decide with `carnet review`.",
+        "  Contesté : {first} et {second} ont été liés, et quelqu'un a dit autre chose en même temps. Décidez par `carnet review`.";
+    LinkContradicted:
+        "  Contradicted: {first} and {second} are linked, and somebody said that they are not one person. Take one back with `carnet patient unlink`.",
+        "  Contredit : {first} et {second} sont liés, et quelqu'un a dit que ce n'est pas une même personne. Retirez l'un par `carnet patient unlink`.";
+    LikelyRegistered:
+        "{patient} is likely the same person as {same} ({score} of 100).",
+        "{patient} est sans doute la même personne que {same} ({score} sur 100).";
+    LikelyRegisteredNext:
+        "`carnet patient duplicates` lists all such pairs and what speaks for them.",
+        "`carnet patient duplicates` liste ces paires et ce qui parle pour elles.";
+
     // Work under way.
     PhaseImport:
         "Importing",

@@ -160,7 +160,7 @@ impl Records {
         Ok(seen)
     }
 
-    fn open_pairs(&self, patient: Option<&str>) -> Result<Vec<PairRow>, RecordsError> {
+    pub(super) fn open_pairs(&self, patient: Option<&str>) -> Result<Vec<PairRow>, RecordsError> {
         let index = &self.charts()?.index;
         let mut pairs = index.pairs(patient)?;
         if !pairs.is_empty() {

@@ -19,6 +19,7 @@ pub use source::Source;
 
 use super::{Records, RecordsError};
 use crate::access::{Action, Permit};
+use crate::store::index::PairRow;
 use bundle::Counts;
 use serde::Serialize;
 use source::Parcel;
@@ -38,6 +39,20 @@ pub struct ImportFailure {
     pub reason: String,
 }
 
+/// A patient that an import registered and who is likely registered already.
+#[derive(Clone, Debug, Serialize)]
+pub struct ImportedTwice {
+    /// The new patient's id.
+    pub patient: String,
+    /// The other one's id.
+    pub same: String,
+    /// How likely, of 100.
+    pub score: u32,
+}
+
+/// Hints given at most; the list of likely duplicates has them all.
+const TWICE_MAX: usize = 100;
+
 /// What an import did.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct ImportReport {
@@ -55,6 +70,8 @@ pub struct ImportReport {
     pub seconds: f64,
     /// What failed, and why.
     pub failures: Vec<ImportFailure>,
+    /// New patients who are likely registered already; the first 100.
+    pub twice: Vec<ImportedTwice>,
 }
 
 /// An import under way: bundles that are still to be taken.
@@ -131,6 +148,8 @@ impl Records {
                 let mut event = self.event_of(permit, "import");
                 event.count = resources;
                 self.note_event(event);
+                import.report.twice.extend(self.registered_twice(permit, &taken.patients)?);
+                import.report.twice.truncate(TWICE_MAX);
             }
             Err(RecordsError::Import(BundleError { entry, reason, waits: true })) => {
                 import.retry.push((parcel, failure(entry, reason)));
@@ -145,6 +164,24 @@ impl Records {
             Err(error) => return Err(error),
         }
         Ok(true)
+    }
+
+    fn registered_twice(
+        &self,
+        permit: &Permit,
+        patients: &[String],
+    ) -> Result<Vec<ImportedTwice>, RecordsError> {
+        let judge = self.judge(permit);
+        let mut twice = Vec::new();
+        for patient in patients {
+            for PairRow { a, b, score } in self.open_pairs(Some(patient))? {
+                let same = if a == *patient { b } else { a };
+                if judge.admits_patient(&same)? && twice.len() < TWICE_MAX {
+                    twice.push(ImportedTwice { patient: patient.clone(), same, score });
+                }
+            }
+        }
+        Ok(twice)
     }
 
     /// Takes every bundle, each with its own commit.

@@ -41,7 +41,7 @@ pub struct PersonChart {
 
 impl Records {
     /// The charts of the person to whom a patient's chart belongs: its own, and all that are linked
-    /// with it, also over others. Ordered by id.
+    /// with it, also over others, as far as the permit covers them. Ordered by id.
     pub fn person(
         &mut self,
         permit: &Permit,
@@ -53,6 +53,11 @@ impl Records {
         self.admit(permit, &row, false)?;
         let mut charts = Vec::new();
         for id in self.charts()?.index.person(patient)? {
+            // Of a chart that the permit does not cover it says nothing either.
+            let arrived = self.charts()?.index.resource("Patient", &id)?.is_some();
+            if arrived && !self.judge(permit).admits_patient(&id)? {
+                continue;
+            }
             let mut chart = PersonChart {
                 site: self.registered_at(&id)?,
                 patient: id,
@@ -72,7 +77,10 @@ impl Records {
             charts.push(chart);
         }
         let ids: BTreeSet<String> = charts.iter().map(|chart| chart.patient.clone()).collect();
-        charts.iter_mut().for_each(|chart| chart.contradicted.retain(|other| ids.contains(other)));
+        for chart in &mut charts {
+            chart.contradicted.retain(|other| ids.contains(other));
+            chart.links.retain(|other, _| ids.contains(other));
+        }
         Ok(charts)
     }
 

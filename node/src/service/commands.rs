@@ -7,6 +7,7 @@ pub(super) mod charts;
 mod health;
 mod keys;
 mod membership;
+mod pairs;
 pub(super) mod peers;
 mod review;
 mod staff;
@@ -71,6 +72,10 @@ pub async fn execute(
         }
         Request::PatientSearch { query, limit } => charts::search(node, who, query, limit).await,
         Request::PatientShow { patient } => charts::patient(node, who, patient).await,
+        Request::PatientDuplicates { limit } => pairs::duplicates(node, who, limit).await,
+        Request::PatientPair { first, second, say } => {
+            pairs::say(node, who, first, second, say).await
+        }
         Request::ChartShow { resource } => charts::show(node, who, resource).await,
         Request::ChartHistory { resource } => charts::history(node, who, resource).await,
         Request::ChartEdit { resource, set, delete } => {
@@ -112,7 +117,7 @@ mod tests {
     use crate::service::config::{Config, Flags};
     use crate::service::create::{self, Founding};
     use crate::service::report;
-    use crate::service::request::{Choose, Closure, Opener, Progress, Secret};
+    use crate::service::request::{Choose, Closure, Opener, Progress, Say, Secret};
     use serde_json::json;
     use std::path::Path;
 
@@ -166,6 +171,55 @@ mod tests {
         assert_eq!(exit(ask(&node, Request::Lock).await), 0);
         assert_eq!(exit(unlock(&node, PASSPHRASE).await), 12);
         assert_eq!(exit(unlock(&node, "forgotten no more").await), 0);
+        node.close().await;
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_patient_registered_twice_is_hinted_at_listed_linked_and_separated() {
+        let parent = tempfile::tempdir().expect("a directory");
+        let dir = parent.path().join("node");
+        found(&dir).await;
+        let node = open(&dir).await.expect("opened");
+        unlock(&node, PASSPHRASE).await.expect("unlocked");
+        let awa = |id: &str| {
+            json!({"resourceType": "Patient", "id": id, "birthDate": "1987-03-21",
+                "gender": "female", "name": [{"family": "Diatta", "given": ["Aïssatou"]}]})
+        };
+        let put = ask(&node, Request::ChartPut { body: awa("p1") }).await.expect("written");
+        assert_eq!(put["duplicates"], json!(null));
+        let file = parent.path().join("patient.json");
+        std::fs::write(&file, awa("p2").to_string()).expect("written");
+        let imported = ask(&node, Request::Import { files: vec![file.clone()] }).await;
+        let hint = json!([{"patient": "p2", "same": "p1", "score": 72}]);
+        assert_eq!(imported.expect("imported")["duplicates"], hint);
+        let again = ask(&node, Request::Import { files: vec![file] }).await.expect("imported");
+        assert_eq!(again["duplicates"], json!([]), "not new any more");
+        let put = ask(&node, Request::ChartPut { body: awa("p3") }).await.expect("written");
+        assert_eq!(put["duplicates"].as_array().map(Vec::len), Some(2));
+
+        let pairs = ask(&node, Request::PatientDuplicates { limit: 2 }).await.expect("listed");
+        assert_eq!(pairs.as_array().map(Vec::len), Some(2), "of three");
+        let reasons: Vec<_> = pairs[0]["reasons"].as_array().into_iter().flatten().collect();
+        assert_eq!(reasons[0], &json!({"evidence": "same-name", "points": 40}));
+        assert_eq!(pairs[0]["patients"][1]["site"], "Sédhiou");
+        let say = |first: &str, second: &str, say: Say| {
+            let (first, second) = (first.to_owned(), second.to_owned());
+            Request::PatientPair { first, second, say }
+        };
+        let linked = ask(&node, say("Patient/p2", "p1", Say::Link)).await.expect("linked");
+        assert_eq!(linked["changed"], true);
+        let show = Request::PatientShow { patient: "p2".into() };
+        let shown = ask(&node, show).await.expect("shown");
+        let charts: Vec<_> = shown["charts"].as_array().into_iter().flatten().collect();
+        assert_eq!((charts.len(), &charts[0]["links"][0]["with"]), (2, &json!("p2")));
+        let of_p1 = |line: &&Value| line["chart"] == "p1" && line["site"] == "Sédhiou";
+        assert!(shown["resources"].as_array().into_iter().flatten().any(|line| of_p1(&line)));
+        assert_eq!(exit(ask(&node, say("p1", "p1", Say::Link)).await), 1);
+        assert_eq!(exit(ask(&node, say("p1", "p9", Say::Link)).await), 1);
+        assert_eq!(exit(ask(&node, say("p1", "p2", Say::Unlink)).await), 0);
+        let show = Request::PatientShow { patient: "p1".into() };
+        let shown = ask(&node, show).await.expect("shown");
+        assert_eq!(shown["charts"].as_array().map(Vec::len), Some(1));
         node.close().await;
     }
 

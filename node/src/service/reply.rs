@@ -3,6 +3,7 @@
 //! Keys are added freely and never renamed. Times are RFC 3339 in UTC; counts are integers.
 
 use super::error::ErrorKind;
+pub use crate::records::duplicates::Evidence;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -204,6 +205,9 @@ pub struct Imported {
     pub seconds: f64,
     /// Which were refused, and why.
     pub failures: Vec<ImportFailure>,
+    /// New patients who are likely registered already; the first 100.
+    #[serde(default)]
+    pub duplicates: Vec<LikelySame>,
 }
 
 /// A bundle that was refused.
@@ -278,6 +282,67 @@ pub struct Edited {
     pub version: String,
     /// False when it was so already.
     pub changed: bool,
+    /// After a Patient was written: those who are likely the same.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub duplicates: Vec<LikelySame>,
+}
+
+/// A patient who is likely registered already.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct LikelySame {
+    /// The patient's id.
+    pub patient: String,
+    /// The id of the one who is likely the same.
+    pub same: String,
+    /// How likely, from 60 to 100.
+    pub score: u32,
+}
+
+/// Two patients about whom somebody has to say whether they are one person.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Duplicate {
+    /// Names the pair, the same on every node and at every time.
+    pub id: String,
+    /// How alike they are, to 100; from 60 on they are likely the same.
+    pub score: u32,
+    /// Whether they are linked, and somebody has also said that they are not the same.
+    pub contradicted: bool,
+    /// What speaks for and against, the weightiest first.
+    pub reasons: Vec<Reason>,
+    /// The two.
+    pub patients: Vec<DuplicatePatient>,
+}
+
+/// What speaks for two patients being one, or against.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Reason {
+    /// Which: `same-name`, `other-sex`...
+    pub evidence: Evidence,
+    /// Points for it, or when negative against it.
+    pub points: i32,
+    /// The same in words; the program puts them here in the user's language.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub words: String,
+}
+
+/// One of two patients who may be one person.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DuplicatePatient {
+    /// The patient's id.
+    pub id: String,
+    /// The name as it is written.
+    pub name: String,
+    /// The birth date, if one is known.
+    pub birth_date: Option<String>,
+    /// The administrative gender, if one is known.
+    pub gender: Option<String>,
+    /// The identifiers' values.
+    pub identifiers: Vec<String>,
+    /// The site that registered the chart.
+    pub site: String,
+    /// Whether a conflict in the demographics is open.
+    pub conflicted: bool,
 }
 
 /// One check of the doctor.

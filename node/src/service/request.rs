@@ -210,6 +210,20 @@ pub enum Request {
         /// The patient's id.
         patient: String,
     },
+    /// Lists pairs of patients who are likely one person.
+    PatientDuplicates {
+        /// At most so many.
+        limit: u32,
+    },
+    /// Says whether two patients are one person.
+    PatientPair {
+        /// The one's id.
+        first: String,
+        /// The other's id.
+        second: String,
+        /// What is said of them.
+        say: Say,
+    },
     /// Shows one resource.
     ChartShow {
         /// `Type/id`.
@@ -310,6 +324,18 @@ pub enum RevokeAction {
     Reinstate,
 }
 
+/// What is said of two patients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Say {
+    /// They are one person.
+    Link,
+    /// They are not one person.
+    Distinct,
+    /// Nothing any more.
+    Unlink,
+}
+
 /// How a conflict is decided.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -328,6 +354,8 @@ impl Request {
             Self::Import { .. }
                 | Self::PatientSearch { .. }
                 | Self::PatientShow { .. }
+                | Self::PatientDuplicates { .. }
+                | Self::PatientPair { .. }
                 | Self::ChartShow { .. }
                 | Self::ChartHistory { .. }
                 | Self::ChartEdit { .. }

@@ -10,14 +10,14 @@
 
 use super::name::{NameFinding, compare};
 use super::profile::{Born, Number, Profile, Standing};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
 /// Points from which on a pair is likely.
 pub const LIKELY: u32 = 60;
 
 /// One thing that speaks for or against.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Evidence {
     /// A number of the same system agrees.

@@ -38,6 +38,8 @@ pub(super) struct Taken {
     pub counts: Counts,
     /// `fullUrl` to `Type/id`.
     pub placed: BTreeMap<String, String>,
+    /// The patients that were not there before.
+    pub patients: Vec<String>,
 }
 
 /// Where an entry goes.
@@ -67,6 +69,7 @@ impl Records {
         links.extend(taking.placed.clone());
         self.resolve_conditionals(parcel, &taking, &mut links)?;
         let mut counts = Counts::default();
+        let mut patients = Vec::new();
         let mut plan = Plan::new();
         for (at, (entry, target)) in parcel.entries.iter().zip(&taking.targets).enumerate() {
             let fault = |error: RecordsError| -> RecordsError { Fault::from(error).at(at) };
@@ -90,6 +93,9 @@ impl Records {
                         counts.existing += 1;
                     } else {
                         self.admit_new(permit, &resource)?;
+                        if key.kind == "Patient" && !self.is_known(key)? {
+                            patients.push(key.id.clone());
+                        }
                         self.plan_put(resource, &mut plan).map_err(fault)?;
                         counts.resources += 1;
                     }
@@ -98,7 +104,11 @@ impl Records {
         }
         refuse_doubles(&plan)?;
         self.write_plan(plan, permit.actor())?;
-        Ok(Taken { counts, placed: taking.placed })
+        Ok(Taken { counts, placed: taking.placed, patients })
+    }
+
+    fn is_known(&self, key: &ResourceKey) -> Result<bool, RecordsError> {
+        Ok(self.charts()?.index.resource(&key.kind, &key.id)?.is_some())
     }
 
     /// Decides where an entry goes, and remembers it for references.

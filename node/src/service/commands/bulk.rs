@@ -2,11 +2,11 @@
 
 use super::answer;
 use crate::access::Action;
-use crate::records::import::{Import, ImportReport, Source};
+use crate::records::import::{Import, ImportReport, ImportedTwice, Source};
 use crate::service::caller::Who;
 use crate::service::error::CommandError;
 use crate::service::node::{Node, blocking};
-use crate::service::reply::{ImportFailure, Imported};
+use crate::service::reply::{ImportFailure, Imported, LikelySame};
 use crate::service::report::Reporter;
 use crate::store::index::Listing;
 use serde_json::{Value, json};
@@ -86,7 +86,12 @@ fn imported(report: ImportReport, seconds: f64) -> Imported {
         failed: report.failed,
         seconds,
         failures: failures.collect(),
+        duplicates: report.twice.into_iter().map(likely_same).collect(),
     }
+}
+
+fn likely_same(twice: ImportedTwice) -> LikelySame {
+    LikelySame { patient: twice.patient, same: twice.same, score: twice.score }
 }
 
 /// Hands out every resource, a page at a time; whoever writes meanwhile is not held up.

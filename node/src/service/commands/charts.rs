@@ -3,17 +3,19 @@
 use super::answer;
 use crate::access::Action;
 use crate::chart::{Choice, Resource, ResourceKey};
+use crate::records::linked::PersonChart;
 use crate::records::read::{HistoryEntry, OpenConflict, Shown};
 use crate::records::write::Saved;
 use crate::service::caller::Who;
 use crate::service::error::{CommandError, ErrorKind};
 use crate::service::node::Node;
-use crate::service::reply::{Conflict, Edited};
+use crate::service::reply::{Conflict, Edited, LikelySame};
 use crate::service::request::Choose;
 use crate::store::index::Listing;
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 
-/// Resources of one chart that are listed at once.
+/// Resources of one person that are listed at once.
 const CHART_PAGE: usize = 500;
 
 /// Patients by name, identifier, birth date or phone; the best first.
@@ -32,37 +34,71 @@ pub async fn search(
     let line = |hit: crate::records::search::PatientHit| {
         json!({
             "id": hit.id, "name": hit.name, "birthDate": hit.birth_date, "gender": hit.gender,
-            "identifiers": hit.identifiers, "conflicted": hit.conflicted, "score": hit.score,
+            "identifiers": hit.identifiers, "site": hit.site, "conflicted": hit.conflicted,
+            "score": hit.score,
         })
     };
     Ok(Value::Array(hits.into_iter().map(line).collect()))
 }
 
-/// A patient, and a line for each resource of the chart.
+/// A patient, the charts of the person, and a line for each resource in any of them.
 pub async fn patient(node: &Node, who: Who, patient: String) -> Result<Value, CommandError> {
-    let id = patient.strip_prefix("Patient/").unwrap_or(&patient).to_owned();
-    let key = key(&format!("Patient/{id}"))?;
-    let head =
-        node.act(&who, Action::Read, move |records, permit| records.read(permit, &key)).await?;
+    let key = key(&format!("Patient/{}", patient_id(&patient)))?;
+    let id = key.id.clone();
+    let (head, person) = node
+        .act(&who, Action::Read, move |records, permit| {
+            Ok((records.read(permit, &key)?, records.person(permit, &key.id)?))
+        })
+        .await?;
     let mut resources = Vec::new();
     let mut withheld = 0;
+    let mut names: BTreeMap<String, Value> = BTreeMap::new();
     let mut after = None;
     loop {
         let (patient, after_last) = (Some(id.clone()), after.take());
-        let asked = Listing { patient, after: after_last, limit: CHART_PAGE, ..Listing::default() };
+        let limit = CHART_PAGE;
+        let asked =
+            Listing { patient, linked: true, after: after_last, limit, ..Listing::default() };
         let page = node
             .act(&who, Action::Read, move |records, permit| records.list(permit, &asked))
             .await?;
         let Some(last) = page.last else { break };
         after = Some(last);
         withheld += page.withheld;
-        resources.extend(page.shown.iter().map(line));
+        for row in &page.shown {
+            if row.resource["resourceType"] == "Patient" {
+                names.insert(text(&row.resource, "id"), patient_line(row));
+            }
+            resources.push(line(row));
+        }
+    }
+    let site =
+        |chart: &Value| person.iter().find(|one| *chart == *one.patient).map(|one| &one.site);
+    for line in &mut resources {
+        line["site"] = json!(site(&line["chart"]));
     }
     resources.sort_by_key(|line| std::cmp::Reverse(text(line, "date")));
+    let charts: Vec<Value> = person.iter().map(|chart| chart_line(chart, &names)).collect();
     Ok(json!({
-        "patient": patient_line(&head), "resource": head.resource, "resources": resources,
-        "withheld": withheld,
+        "patient": patient_line(&head), "resource": head.resource, "charts": charts,
+        "resources": resources, "withheld": withheld,
     }))
+}
+
+/// One of the charts of a person: whose name it bears, where it was registered, and what links it.
+fn chart_line(chart: &PersonChart, names: &BTreeMap<String, Value>) -> Value {
+    // A Patient that was deleted, or is still on its way, has a chart all the same.
+    let mut line = names.get(&chart.patient).cloned().unwrap_or_else(|| json!({}));
+    let links: Vec<Value> = chart
+        .links
+        .iter()
+        .map(|(with, disputed)| json!({ "with": with, "disputed": disputed }))
+        .collect();
+    line["id"] = json!(chart.patient);
+    line["site"] = json!(chart.site);
+    line["links"] = links.into();
+    line["contradicted"] = json!(chart.contradicted);
+    line
 }
 
 fn patient_line(shown: &Shown) -> Value {
@@ -99,6 +135,7 @@ fn line(shown: &Shown) -> Value {
     json!({
         "resourceType": kind, "reference": format!("{kind}/{}", text(body, "id")),
         "date": day.get(..10).unwrap_or(day), "title": title, "conflicted": shown.conflicted,
+        "chart": shown.patient,
     })
 }
 
@@ -170,10 +207,23 @@ pub async fn put(node: &Node, who: Who, mut body: Value) -> Result<Value, Comman
         map.insert("id".into(), node.environment.uuid().into());
     }
     let resource = Resource::from_value(body).map_err(CommandError::bad_input)?;
-    answer(edited(
-        node.act(&who, Action::Write, move |records, permit| records.put(permit, &resource))
-            .await?,
-    ))
+    let (saved, likely) = node
+        .act(&who, Action::Write, move |records, permit| {
+            let saved = records.put(permit, &resource)?;
+            let likely = match resource.kind() {
+                "Patient" if saved.changed => records.duplicates_of(permit, resource.id())?,
+                _ => Vec::new(),
+            };
+            Ok((saved, likely))
+        })
+        .await?;
+    let patient = saved.resource.rsplit('/').next().unwrap_or_default().to_owned();
+    let likely = likely.into_iter().map(|likely| LikelySame {
+        patient: patient.clone(),
+        same: likely.patient.id,
+        score: likely.patient.score,
+    });
+    answer(Edited { duplicates: likely.collect(), ..edited(saved) })
 }
 
 /// The conflicts that await a person.
@@ -233,8 +283,14 @@ pub async fn resolve(
     answer(edited(saved))
 }
 
-fn edited(saved: Saved) -> Edited {
-    Edited { resource: saved.resource, version: saved.version, changed: saved.changed }
+pub(super) fn edited(saved: Saved) -> Edited {
+    let Saved { resource, version, changed } = saved;
+    Edited { resource, version, changed, duplicates: Vec::new() }
+}
+
+/// A patient's id, named as `ID` or as `Patient/ID`.
+pub(super) fn patient_id(named: &str) -> &str {
+    named.strip_prefix("Patient/").unwrap_or(named)
 }
 
 /// `Type/id` as the user wrote it.
