@@ -52,6 +52,7 @@ pub fn run(arguments: &Arguments) -> Outcome<Value> {
         "chart": long_chart(encounters)?,
         "wire": wire::measure(if arguments.short { 10 } else { 300 })?,
         "charts": many_charts(charts)?,
+        "likely_same": likely_same(charts)?,
     });
     Ok(report)
 }
@@ -164,6 +165,55 @@ fn long_chart(encounters: usize) -> Outcome<Value> {
     let first_edit_ms = node::ms(edited.elapsed());
     Ok(json!({"encounters": encounters, "resources": resources, "open_whole_ms": list_ms,
         "first_edit_ms": first_edit_ms}))
+}
+
+/// Looks among many registered patients for those who are likely the same as one who comes again
+/// with another telephone, without papers, and with a letter of the name left out.
+fn likely_same(patients: usize) -> Outcome<Value> {
+    let mut site = Site::found()?;
+    let mut generator = Generator::new(3, SAMPLE_DAY_MS);
+    let mut registered = Vec::with_capacity(patients);
+    for n in 0..patients {
+        let bundle = generator.patient(Size::Small);
+        let entries = bundle["entry"].as_array().into_iter().flatten();
+        let mut resources = entries.map(|entry| &entry["resource"]);
+        let patient = resources.find(|resource| resource["resourceType"] == "Patient");
+        let mut patient = patient.cloned().ok_or("a bundle without a patient")?;
+        patient["id"] = format!("p{n}").into();
+        registered.push(patient);
+    }
+    let lines: Vec<String> = registered.iter().map(Value::to_string).collect();
+    let source = Source { name: "patients.ndjson".into(), bytes: lines.join("\n").into() };
+    let started = node::now();
+    site.records.import(&operator_permit(Action::Write), vec![source], |_, _| {})?;
+    let seconds = started.elapsed().as_secs_f64();
+    let permit = operator_permit(Action::Search);
+    let listed = node::now();
+    let proposed = site.records.duplicates(&permit, usize::MAX)?.len();
+    let list_ms = node::ms(listed.elapsed());
+    let (mut times, mut found, mut candidates) = (Vec::new(), 0, 0);
+    for patient in registered.iter().step_by(registered.len().div_ceil(500).max(1)) {
+        let mut form = patient.clone();
+        form["id"] = "new".into();
+        form["identifier"] = json!([]);
+        form["telecom"] = json!([]);
+        for name in form["name"].as_array_mut().into_iter().flatten() {
+            let mut family = name["family"].as_str().unwrap_or_default().to_owned();
+            family.pop();
+            name["family"] = family.into();
+            name["text"] = json!(null);
+        }
+        let start = node::now();
+        let likely = site.records.likely_same(&permit, &form, 20)?;
+        times.push(start.elapsed());
+        candidates += likely.len();
+        found += usize::from(likely.iter().any(|one| patient["id"] == one.patient.id.as_str()));
+    }
+    Ok(json!({
+        "patients": patients, "import_seconds": seconds, "asked": times.len(), "found": found,
+        "candidates": candidates, "likely_same_ms": node::percentiles(&mut times),
+        "pairs_proposed": proposed, "list_ms": list_ms,
+    }))
 }
 
 fn many_charts(charts: usize) -> Outcome<Value> {

@@ -253,3 +253,90 @@ fn read_profile(row: &LikenessRow) -> Result<Profile, RecordsError> {
     postcard::from_bytes(&row.profile)
         .map_err(|error| RecordsError::Bug(format!("an indexed profile is unreadable: {error}")))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::private::Private;
+    use crate::sample::{Generator, Size};
+    use crate::store::index::BLOCK_MAX;
+    use serde_json::json;
+
+    fn index() -> (tempfile::TempDir, Index) {
+        let dir = tempfile::tempdir().unwrap();
+        let index = Index::create(&dir.path().join("index.db"), &Private::new([9; 32])).unwrap();
+        (dir, index)
+    }
+
+    fn put(index: &mut Index, id: &str, body: &Value) {
+        index_patient(index, id, body, NodeId([0; 32])).unwrap();
+    }
+
+    /// Patients of whom too many share a telephone, and some much more.
+    fn crowd() -> Vec<(String, Value)> {
+        let person = |n: usize| {
+            let (given, day) = (["Awa", "Fatou", "Khady"][n % 3], 1 + n % 28);
+            let family = ["Diatta", "Sané", "Mané", "Sow", "Baldé"][n / 3 % 5];
+            let body = json!({"name": [{"given": [given], "family": family}], "gender": "female",
+                "birthDate": (!n.is_multiple_of(4)).then(|| format!("1987-03-{day:02}")),
+                "telecom": [{"value": "33 991 10 00"}]});
+            (format!("p{n:03}"), body)
+        };
+        (0..2 * BLOCK_MAX).map(person).collect()
+    }
+
+    #[test]
+    fn the_pairs_do_not_depend_on_the_order_in_which_patients_come_and_go() {
+        let crowd = crowd();
+        let leaving = |n: usize| n % 5 < 3;
+        let mut lists = Vec::new();
+        for step in [1, 37, 63] {
+            let (_dir, mut index) = index();
+            index.begin().unwrap();
+            let order = (0..crowd.len()).map(|n| n * step % crowd.len());
+            for (id, body) in order.clone().map(|n| &crowd[n]) {
+                put(&mut index, id, body);
+            }
+            let all = index.pairs(None).unwrap();
+            for n in order.filter(|n| leaving(*n)) {
+                forget_patient(&mut index, &crowd[n].0).unwrap();
+            }
+            lists.push((all, index.pairs(None).unwrap()));
+        }
+        assert_eq!(lists[0], lists[1]);
+        assert_eq!(lists[0], lists[2]);
+
+        // Those who were never there make no difference either.
+        let (_dir, mut index) = index();
+        for (_, (id, body)) in crowd.iter().enumerate().filter(|(n, _)| !leaving(*n)) {
+            put(&mut index, id, body);
+        }
+        let (all, left) = &lists[0];
+        assert_eq!(*left, index.pairs(None).unwrap());
+        let only_phone = |pair: &&PairRow| !all.contains(pair);
+        assert!(left.iter().any(|pair| only_phone(&pair)), "the telephone counts again");
+        assert!(!all.is_empty());
+    }
+
+    #[test]
+    fn invented_people_of_eight_countries_are_not_taken_for_one_another() {
+        let mut generator = Generator::new(11, 1_772_323_200_000);
+        let mut profiles = Vec::new();
+        for _ in 0..400 {
+            let bundle = generator.patient(Size::Small);
+            let entries = bundle["entry"].as_array().unwrap().iter();
+            let mut resources = entries.map(|entry| &entry["resource"]);
+            let body = resources.find(|body| body["resourceType"] == "Patient").unwrap();
+            let mut without_papers = body.clone();
+            without_papers["identifier"] = json!([]);
+            profiles.push(Profile::of(&without_papers));
+        }
+        for (at, one) in profiles.iter().enumerate() {
+            assert!(score(one, one).is_likely() || one.born.is_some_and(|born| born.is_round()));
+            for other in &profiles[at + 1..] {
+                let found = score(one, other);
+                assert!(!found.is_likely(), "{one:?} {other:?} {found:?}");
+            }
+        }
+    }
+}

@@ -14,7 +14,7 @@ mod trail;
 mod words;
 
 pub use journal::{Cause, ConflictFilter, ConflictRow, DocumentRow, Pending, Quarantined};
-pub use pairs::{LikenessRow, LinkageRow, PairRow, Said};
+pub use pairs::{BLOCK_MAX, LikenessRow, LinkageRow, PairRow, Said};
 pub use patients::{Found, PatientTerms};
 pub use resources::{Listing, ResourceRow};
 pub use trail::{TrailFilter, TrailRow};
