@@ -5,6 +5,8 @@
 mod bad_input;
 #[path = "processes/canaries.rs"]
 mod canaries;
+#[path = "processes/certificate.rs"]
+mod certificate;
 #[path = "processes/damaged.rs"]
 mod damaged;
 #[path = "processes/enrolment.rs"]
@@ -13,6 +15,8 @@ mod enrolment;
 mod first_sync;
 #[path = "processes/harness.rs"]
 mod harness;
+#[path = "processes/killed.rs"]
+mod killed;
 #[path = "processes/live.rs"]
 mod live;
 #[path = "processes/locked.rs"]

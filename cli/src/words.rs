@@ -42,19 +42,41 @@ impl Words {
         }
     }
 
-    /// A text with its gaps (`{name}`) filled.
+    /// A text with its gaps filled: `{name}` with a value, `{name|one|many}` with the form that
+    /// goes with the number in the gap `name`.
     pub fn fill(self, word: Word, gaps: &[(&str, &str)]) -> String {
         let mut filled = String::new();
         let mut rest = self.text(word);
         // One pass from left to right: what fills a gap is never searched for gaps.
         while let Some((before, after)) = rest.split_once('{') {
             filled.push_str(before);
-            let (name, after) = after.split_once('}').unwrap_or((after, ""));
+            let (gap, after) = after.split_once('}').unwrap_or((after, ""));
+            let mut parts = gap.split('|');
+            let name = parts.next().unwrap_or_default();
             let value = gaps.iter().find(|(gap, _)| *gap == name).map_or("", |(_, value)| *value);
-            filled.push_str(value);
+            filled.push_str(match (parts.next(), parts.next()) {
+                (Some(one), Some(many)) => {
+                    if self.0.is_one(value) {
+                        one
+                    } else {
+                        many
+                    }
+                }
+                _ => value,
+            });
             rest = after;
         }
         filled + rest
+    }
+}
+
+impl Language {
+    /// Whether a number takes the singular: 1 in English, 0 and 1 in French.
+    fn is_one(self, number: &str) -> bool {
+        match self {
+            Self::English => number == "1",
+            Self::French => matches!(number, "0" | "1"),
+        }
     }
 }
 
@@ -67,8 +89,56 @@ mod tests {
         text.split('{')
             .skip(1)
             .filter_map(|part| part.split_once('}'))
-            .map(|(gap, _)| gap)
+            .map(|(gap, _)| gap.split('|').next().unwrap_or(gap))
             .collect()
+    }
+
+    /// The gaps that are numbers of things.
+    const COUNTS: [&str; 17] = [
+        "bundles",
+        "conflicts",
+        "count",
+        "decided",
+        "documents",
+        "entries",
+        "existing",
+        "failed",
+        "hours",
+        "open",
+        "patients",
+        "receipts",
+        "received",
+        "resources",
+        "sent",
+        "signatures",
+        "skipped",
+    ];
+
+    #[test]
+    fn of_one_thing_nothing_is_said_in_the_plural() {
+        for word in Word::ALL {
+            for language in [Language::English, Language::French] {
+                let ones: Vec<_> = COUNTS.into_iter().map(|gap| (gap, "1")).collect();
+                let said = Words(language).fill(*word, &ones);
+                let words: Vec<&str> = said.split([' ', ',', ';', '.', ':', '?']).collect();
+                for pair in words.windows(2).filter(|pair| pair[0] == "1") {
+                    let singular = matches!(pair[1], "was" | "is" | "has" | "fois");
+                    assert!(singular || !pair[1].ends_with('s'), "{word:?}: {said}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_number_takes_its_form() {
+        let said =
+            |language, count: &str| Words(language).fill(Word::PeerLacks, &[("count", count)]);
+        assert_eq!(said(Language::English, "0"), "0 entries have not reached it");
+        assert_eq!(said(Language::English, "1"), "1 entry has not reached it");
+        assert_eq!(said(Language::English, "2"), "2 entries have not reached it");
+        assert_eq!(said(Language::French, "0"), "0 entrée ne l'a pas atteint");
+        assert_eq!(said(Language::French, "1"), "1 entrée ne l'a pas atteint");
+        assert_eq!(said(Language::French, "21"), "21 entrées ne l'ont pas atteint");
     }
 
     #[test]

@@ -12,7 +12,7 @@
 //! | file | what it does |
 //! |---|---|
 //! | [`open`] | founding a practice, opening, unlocking, locking |
-//! | [`membership`], [`joining`] | invitations, certificates, revocation, epochs; joining a practice |
+//! | [`membership`], [`joining`], [`renewal`] | invitations, certificates, revocation, epochs; joining a practice |
 //! | [`restore`] | a practice from ciphertext and the recovery code |
 //! | [`author`] | this node's own entries: sealed, chained, signed |
 //! | [`receive`], [`offer`] | what peers send, and what they may have |
@@ -43,6 +43,7 @@ pub mod open;
 pub mod project;
 pub mod read;
 pub mod receive;
+pub mod renewal;
 pub mod restore;
 pub mod review;
 pub mod search;

@@ -78,23 +78,24 @@ pub fn join(inviter: &mut Node, site: &str) -> Node {
 
 /// A second node in a role.
 pub fn join_as(inviter: &mut Node, site: &str, role: Role) -> Node {
-    join_on(inviter, terms(site, role))
+    join_in(Environment::system(), inviter, terms(site, role))
 }
 
 /// A second node that may admit others, which takes the practice key.
 pub fn join_with_admit(inviter: &mut Node, site: &str, code: RecoveryCode) -> Node {
     let capabilities = Capabilities { admit: true, restricted: true, audit: true };
     let practice = Some(PracticeSecret::RecoveryCode(code));
-    join_on(inviter, Invite { capabilities, practice, ..terms(site, Role::Clinic) })
+    let terms = Invite { capabilities, practice, ..terms(site, Role::Clinic) };
+    join_in(Environment::system(), inviter, terms)
 }
 
-fn join_on(inviter: &mut Node, terms: Invite) -> Node {
+/// A second node on these terms, at another time.
+pub fn join_in(environment: Environment, inviter: &mut Node, terms: Invite) -> Node {
     let invitation =
         inviter.records.invite(&permit(Action::Administer), terms).expect("an invitation");
     let dir = tempfile::tempdir().expect("a temporary directory");
     let home = dir.path().join("node");
-    let applicant =
-        Applicant::begin(&home, Environment::system(), &unlock_method(&home)).expect("keys");
+    let applicant = Applicant::begin(&home, environment, &unlock_method(&home)).expect("keys");
     let exporter = [7; 32];
     let request = applicant.request(&invitation, &exporter);
     let answer = inviter.records.answer_join(&request, &exporter).expect("an answer");

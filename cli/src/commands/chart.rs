@@ -160,6 +160,11 @@ pub fn describe(context: &Context, conflict: &Conflict) -> Result<(), Failure> {
             value => value.to_string(),
         };
         context.line(format!("  {letter}) {}", context.paint(Style::Cyan, &shown)))?;
+        // Of a deletion and an edit both say the same resource; what was done must be said too.
+        let done = [(value.deleted, Word::ValueDeleted), (value.moved.is_some(), Word::ValueMoved)];
+        for (_, word) in done.into_iter().filter(|(is_so, _)| *is_so) {
+            context.line(format!("     {}", context.words.text(word)))?;
+        }
         let time = clock(&value.time, context.environment.unix_ms());
         let author: String = value.author.chars().take(12).collect();
         let gaps = [("site", value.site.as_str()), ("author", &author), ("time", &time)];

@@ -1,5 +1,6 @@
-//! `node list|revoke`: the practice's nodes.
+//! `node list|revoke|renew`: the practice's nodes.
 
+use super::status::clock;
 use crate::context::{Context, Failure, Outcome, Style, typed};
 use crate::secrets::{self, PracticeArguments};
 use crate::session::{self, Session};
@@ -15,6 +16,13 @@ pub enum Command {
     List,
     /// End what a node may do, for good or for a while
     Revoke(Revoke),
+    /// Give a node a new certificate, before or after the old one has expired
+    Renew {
+        /// Its site or node id, or a beginning of it; this node if none is named
+        node: Option<String>,
+        #[command(flatten)]
+        practice: PracticeArguments,
+    },
 }
 
 /// Arguments of `node revoke`.
@@ -46,6 +54,16 @@ pub async fn execute(context: &Context, command: Command) -> Outcome {
             list(context, &nodes)
         }
         Command::Revoke(arguments) => revoke(context, arguments).await,
+        Command::Renew { node, practice } => {
+            let request = Request::NodeRenew { node, practice: practice.secret()? };
+            let node: NodeLine = typed(session::ask(context, request).await?)?;
+            if !context.answered(&node)? {
+                let expires = clock(&node.expires, context.environment.unix_ms());
+                let gaps = [("site", node.site.as_str()), ("expires", &expires)];
+                context.say(Word::RenewDone, &gaps)?;
+            }
+            Ok(ExitCode::Fine)
+        }
     }
 }
 

@@ -182,6 +182,8 @@ mod tests {
             author: String::new(),
             site: String::new(),
             time: String::new(),
+            deleted: false,
+            moved: None,
         });
         Conflict {
             resource: "AllergyIntolerance/1".into(),

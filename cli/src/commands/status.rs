@@ -45,11 +45,12 @@ pub async fn execute(context: &Context) -> Outcome {
 
 fn tell(context: &Context, problem: &Problem) -> Result<(), Failure> {
     let style = if problem.serious { Style::Red } else { Style::Yellow };
-    let subject = [("subject", problem.subject.as_str())];
+    let count = problem.count.map(|count| count.to_string()).unwrap_or_default();
+    let time = clock(&problem.time, context.environment.unix_ms());
     let text = match Word::of_problem(&problem.code) {
-        Some(word) => context.words.fill(word, &subject),
+        Some(word) => context.words.fill(word, &[("count", &count), ("time", &time)]),
         // A node of another version may know of troubles that this program has no words for.
-        None => format!("{} {}", problem.code, problem.subject),
+        None => format!("{} {count} {time}", problem.code),
     };
     context.line(context.paint(style, &format!("! {text}")))
 }
@@ -71,13 +72,11 @@ pub fn peer_line(context: &Context, peer: &Peer) -> Result<(), Failure> {
         }
         Some(time) => parts.push(words.fill(Word::PeerHoldsUpTo, &[("time", time)])),
     }
-    let counted = |count: u64, one: Word, many: Word| match count {
-        0 => None,
-        1 => Some(words.text(one).to_owned()),
-        _ => Some(words.fill(many, &[("count", &count.to_string())])),
-    };
-    parts.extend(counted(peer.to_send, Word::PeerLacksOne, Word::PeerLacksMany));
-    parts.extend(counted(peer.to_receive, Word::PeerHasOne, Word::PeerHasMany));
+    for (count, word) in [(peer.to_send, Word::PeerLacks), (peer.to_receive, Word::PeerHas)] {
+        if count > 0 {
+            parts.push(words.fill(word, &[("count", &count.to_string())]));
+        }
+    }
     let link = if let "revoked" | "suspended" = peer.state.as_str() {
         let out = peer.state == "revoked";
         let word = if out { Word::StateRevoked } else { Word::StateSuspended };

@@ -326,8 +326,8 @@ catalogue! {
         "The operator runs the node and opens no charts.",
         "L'opérateur fait fonctionner le nœud et n'ouvre pas de dossiers.";
     EmergencyOpened:
-        "The chart of Patient/{patient} is open to you for {hours} hours. It is on record, and the privacy officer will look at it.",
-        "Le dossier de Patient/{patient} vous est ouvert pour {hours} heures. C'est consigné, et le responsable de la confidentialité l'examinera.";
+        "The chart of Patient/{patient} is open to you for {hours} {hours|hour|hours}. It is on record, and the privacy officer will look at it.",
+        "Le dossier de Patient/{patient} vous est ouvert pour {hours} {hours|heure|heures}. C'est consigné, et le responsable de la confidentialité l'examinera.";
     TrailSound:
         "The trail is sound: {events} events.",
         "La piste d'audit est intacte : {events} événements.";
@@ -465,6 +465,9 @@ catalogue! {
     ReinstateDone:
         "{site} is in again.",
         "{site} est de nouveau admis.";
+    RenewDone:
+        "{site} has a new certificate, until {expires}. It takes it up when they next sync.",
+        "{site} a un nouveau certificat, jusqu'au {expires}. Il le prend à la prochaine synchronisation.";
     KeyExported:
         "The practice key is in {path}, and still on this node.",
         "La clé du cabinet est dans {path}, et toujours sur ce nœud.";
@@ -506,21 +509,15 @@ catalogue! {
     PeerHoldsUpTo:
         "last synced at {time}",
         "dernière synchronisation à {time}";
-    PeerLacksOne:
-        "1 entry has not reached it",
-        "1 entrée ne l'a pas atteint";
-    PeerLacksMany:
-        "{count} entries have not reached it",
-        "{count} entrées ne l'ont pas atteint";
-    PeerHasOne:
-        "1 entry is still to come from it",
-        "1 entrée doit encore en venir";
-    PeerHasMany:
-        "{count} entries are still to come from it",
-        "{count} entrées doivent encore en venir";
+    PeerLacks:
+        "{count} {count|entry has|entries have} not reached it",
+        "{count} {count|entrée ne l'a|entrées ne l'ont} pas atteint";
+    PeerHas:
+        "{count} {count|entry is|entries are} still to come from it",
+        "{count} {count|entrée doit|entrées doivent} encore en venir";
     SyncedWith:
-        "{site}: {sent} entries sent, {received} received, {bytes}, {seconds} s",
-        "{site} : {sent} entrées envoyées, {received} reçues, {bytes}, {seconds} s";
+        "{site}: {sent} {sent|entry|entries} sent, {received} received, {bytes}, {seconds} s",
+        "{site} : {sent} {sent|entrée envoyée|entrées envoyées}, {received} {received|reçue|reçues}, {bytes}, {seconds} s";
     SyncAway:
         "{site}: {reason}",
         "{site} : {reason}";
@@ -533,8 +530,8 @@ catalogue! {
         "All is well.",
         "Tout va bien.";
     StatusHead:
-        "{practice}, {site}: {entries} entries",
-        "{practice}, {site} : {entries} entrées";
+        "{practice}, {site}: {entries} {entries|entry|entries}",
+        "{practice}, {site} : {entries} {entries|entrée|entrées}";
     StatusNotRunning:
         "No node runs here; start it with `carnet run`.",
         "Aucun nœud ne tourne ici ; lancez-le par `carnet run`.";
@@ -544,51 +541,45 @@ catalogue! {
     PracticeUnknown:
         "(practice not known yet)",
         "(cabinet pas encore connu)";
-    ProblemLocked:
-        "Locked: it receives and passes on, and shows nothing. Open it with `carnet unlock`.",
-        "Verrouillé : il reçoit et transmet, et ne montre rien. Ouvrez-le par `carnet unlock`.";
-    ProblemConflicts:
-        "Conflicts that await a decision: {subject}. Decide them with `carnet review`.",
-        "Conflits qui attendent une décision : {subject}. Décidez par `carnet review`.";
-    ProblemQuarantine:
-        "Entries in quarantine, not shown: {subject}. `carnet verify` lists them.",
-        "Entrées en quarantaine, non montrées : {subject}. `carnet verify` les liste.";
-    ProblemFork:
-        "A node's directory was copied ({subject}); both branches are kept. Stop one of the copies.",
-        "Le dossier d'un nœud a été copié ({subject}) ; les deux branches sont gardées. Arrêtez une des copies.";
-    ProblemUnreadable:
-        "Entries held that cannot be read here yet, since their key has not arrived: {subject}.",
-        "Entrées détenues mais encore illisibles ici, car leur clé n'est pas arrivée : {subject}.";
-    ProblemWaiting:
-        "Entries that wait for others on their way: {subject}.",
-        "Entrées qui en attendent d'autres, en route : {subject}.";
-    ProblemUnprotected:
-        "Unprotected if stolen: the key file lies beside the data ({subject}). Move it to another disk.",
-        "Sans protection en cas de vol : le fichier-clé est à côté des données ({subject}). Mettez-le sur un autre disque.";
+    ProblemClock:
+        "The clock says {time}: set it, times are written and shown wrong.",
+        "L'horloge indique {time} : réglez-la, les heures sont fausses.";
     ProblemCertificate:
-        "The certificate of this node has expired ({subject}). It still syncs; have it renewed.",
-        "Le certificat de ce nœud a expiré ({subject}). Il synchronise encore ; faites-le renouveler.";
-    ProblemRevoked:
-        "This node was revoked; its peers refuse it.",
-        "Ce nœud a été révoqué ; ses pairs le refusent.";
+        "The certificate of this node expired on {time}. It works on. `carnet node renew`, on a node that may admit, gives it a new one.",
+        "Le certificat de ce nœud a expiré le {time}. Il continue. `carnet node renew`, sur un nœud qui peut admettre, lui en donne un nouveau.";
     ProblemSuspended:
         "This node is suspended; its peers refuse it for now.",
         "Ce nœud est suspendu ; ses pairs le refusent pour l'instant.";
-    ProblemPending:
-        "This node has not been admitted yet: finish with `carnet join --finish FILE`.",
-        "Ce nœud n'est pas encore admis : terminez par `carnet join --finish FICHIER`.";
-    ProblemKeys:
-        "A key for another node is missing ({subject}); unlock this node so that it is wrapped.",
-        "Il manque une clé pour un autre nœud ({subject}) ; déverrouillez ce nœud pour la lui donner.";
-    ProblemIndex:
-        "The index could not be used and is being rebuilt ({subject}).",
-        "L'index était inutilisable et se reconstruit ({subject}).";
-    ProblemGrant:
-        "An invitation was used by two nodes ({subject}): `carnet node list`.",
-        "Une invitation a servi à deux nœuds ({subject}) : `carnet node list`.";
-    ProblemLedger:
-        "The ledger reports: {subject}. Keep the directory, and run `carnet verify`.",
-        "Le registre signale : {subject}. Gardez le dossier, et lancez `carnet verify`.";
+    ProblemRevoked:
+        "This node was revoked; its peers refuse it.",
+        "Ce nœud a été révoqué ; ses pairs le refusent.";
+    ProblemFork:
+        "Two copies of a node's directory wrote {count} {count|log|logs}; everything is kept. Find the copy and stop it.",
+        "Deux copies du dossier d'un nœud ont écrit {count} {count|journal|journaux} ; tout est gardé. Trouvez la copie et arrêtez-la.";
+    ProblemStatements:
+        "{count} {count|statement about the practice does|statements about the practice do} not count. `carnet verify` lists {count|it|them}.",
+        "{count} {count|déclaration sur le cabinet ne compte|déclarations sur le cabinet ne comptent} pas. `carnet verify` {count|la|les} liste.";
+    ProblemQuarantine:
+        "{count} {count|entry is|entries are} set aside and not shown. `carnet verify` lists {count|it|them}.",
+        "{count} {count|entrée est écartée et n'est pas montrée|entrées sont écartées et ne sont pas montrées}. `carnet verify` {count|la|les} liste.";
+    ProblemWithheld:
+        "{count} {count|entry of a node that was cut off is|entries of a node that was cut off are} kept and not shown.",
+        "{count} {count|entrée d'un nœud exclu est gardée et n'est pas montrée|entrées d'un nœud exclu sont gardées et ne sont pas montrées}.";
+    ProblemLocked:
+        "Locked: it receives and passes on, and shows nothing. Open it with `carnet unlock`.",
+        "Verrouillé : il reçoit et transmet, et ne montre rien. Ouvrez-le par `carnet unlock`.";
+    ProblemUnprotected:
+        "Unprotected if stolen: the key file lies beside the data. Move it to another disk.",
+        "Sans protection en cas de vol : le fichier-clé est à côté des données. Mettez-le sur un autre disque.";
+    ProblemConflicts:
+        "{count} {count|conflict awaits|conflicts await} a decision. Decide with `carnet review`.",
+        "{count} {count|conflit attend|conflits attendent} une décision. Décidez par `carnet review`.";
+    ProblemUnreadable:
+        "{count} {count|entry|entries} cannot be read here yet: the key has not arrived.",
+        "{count} {count|entrée est encore illisible|entrées sont encore illisibles} ici : la clé n'est pas arrivée.";
+    ProblemWaiting:
+        "{count} {count|entry waits|entries wait} for others on their way.",
+        "{count} {count|entrée en attend|entrées en attendent} d'autres, en route.";
 
     // Charts.
     NobodyFound:
@@ -621,6 +612,12 @@ catalogue! {
     ValueRemoved:
         "(removed)",
         "(retiré)";
+    ValueDeleted:
+        "(deleted there; this is what it said)",
+        "(supprimé là-bas ; voici ce que cela disait)";
+    ValueMoved:
+        "(moved to another part of the chart)",
+        "(déplacé dans une autre partie du dossier)";
     ValueBy:
         "{site}, {time}, by {author}",
         "{site}, {time}, par {author}";
@@ -667,7 +664,7 @@ catalogue! {
         "{who} opened the chart of {patient} in an emergency: {reason}",
         "{who} a ouvert le dossier de {patient} en urgence : {reason}";
     ReviewSuspended:
-        "{who} wrote {count} times while suspended, at a node that did not know it yet",
+        "{who} wrote {count} {count|time|times} while suspended, at a node that did not know it yet",
         "{who} a écrit {count} fois pendant sa suspension, sur un nœud qui ne le savait pas encore";
     ReviewConflict:
         "{patient}: {values} values of {resource}, {element}, stand against each other ({sites})",
@@ -679,17 +676,17 @@ catalogue! {
         "{patient} and {other} are linked, and somebody has said that they are not the same",
         "{patient} et {other} sont liés, et quelqu'un a dit que ce n'est pas la même personne";
     ReviewStaff:
-        "{count} statements about {subject} were made apart; the stricter holds until an administrator decides",
-        "{count} déclarations sur {subject} ont été faites séparément ; la plus stricte vaut jusqu'à décision d'un administrateur";
+        "{count} {count|statement|statements} about {subject} {count|was|were} made apart; the stricter holds until an administrator decides",
+        "{count} {count|déclaration|déclarations} sur {subject} {count|a été faite|ont été faites} séparément ; la plus stricte vaut jusqu'à décision d'un administrateur";
     ReviewToken:
-        "{count} statements about the token {subject} were made apart; the stricter holds until an administrator decides",
-        "{count} déclarations sur le jeton {subject} ont été faites séparément ; la plus stricte vaut jusqu'à décision d'un administrateur";
+        "{count} {count|statement|statements} about the token {subject} {count|was|were} made apart; the stricter holds until an administrator decides",
+        "{count} {count|déclaration|déclarations} sur le jeton {subject} {count|a été faite|ont été faites} séparément ; la plus stricte vaut jusqu'à décision d'un administrateur";
     ReviewQuarantine:
         "An entry from {site} is set aside and not shown: {reason}",
         "Une entrée de {site} est mise à l'écart et n'est pas montrée : {reason}";
     ReviewWithheld:
-        "{count} entries that {site} wrote after it was cut off are not shown ({channel})",
-        "{count} entrées que {site} a écrites après sa mise à l'écart ne sont pas montrées ({channel})";
+        "{count} {count|entry|entries} that {site} wrote after it was cut off {count|is|are} not shown ({channel})",
+        "{count} {count|entrée|entrées} que {site} a {count|écrite|écrites} après sa mise à l'écart {count|n'est pas montrée|ne sont pas montrées} ({channel})";
     ReviewFork:
         "Two copies of the node in {site} wrote ({branches} branches); everything is kept, find the copy and stop it",
         "Deux copies du nœud de {site} ont écrit ({branches} branches) ; tout est gardé, trouvez la copie et arrêtez-la";
@@ -697,17 +694,17 @@ catalogue! {
         "{place}: refused whole: {reason}",
         "{place} : refusé en entier : {reason}";
     ImportDone:
-        "{resources} resources of {bundles} bundles in {seconds} s; {existing} were there already, {skipped} left out, {failed} bundles refused.",
-        "{resources} ressources de {bundles} lots en {seconds} s ; {existing} y étaient déjà, {skipped} laissées, {failed} lots refusés.";
+        "{resources} {resources|resource|resources} of {bundles} {bundles|bundle|bundles} in {seconds} s; {existing} {existing|was|were} there already, {skipped} left out, {failed} {failed|bundle|bundles} refused.",
+        "{resources} {resources|ressource|ressources} de {bundles} {bundles|lot|lots} en {seconds} s ; {existing} y {existing|était|étaient} déjà, {skipped} {skipped|laissée|laissées}, {failed} {failed|lot refusé|lots refusés}.";
     ExportDone:
-        "{count} resources written to {path}. They are not sealed there.",
-        "{count} ressources écrites dans {path}. Elles n'y sont pas scellées.";
+        "{count} {count|resource|resources} written to {path}, not sealed.",
+        "{count} {count|ressource écrite|ressources écrites} dans {path}, sans scellé.";
     VerifyFine:
-        "Everything holds: {entries} entries, {signatures} signatures, {documents} documents, {conflicts} open conflicts.",
-        "Tout est juste : {entries} entrées, {signatures} signatures, {documents} documents, {conflicts} conflits ouverts.";
+        "Everything holds: {entries} {entries|entry|entries}, {signatures} {signatures|signature|signatures}, {documents} {documents|document|documents}, {conflicts} open {conflicts|conflict|conflicts}.",
+        "Tout est juste : {entries} {entries|entrée|entrées}, {signatures} {signatures|signature|signatures}, {documents} {documents|document|documents}, {conflicts} {conflicts|conflit ouvert|conflits ouverts}.";
     VerifyFailed:
-        "Something does not hold: {entries} entries, {signatures} signatures, {documents} documents, {conflicts} open conflicts.",
-        "Quelque chose est faux : {entries} entrées, {signatures} signatures, {documents} documents, {conflicts} conflits ouverts.";
+        "Something does not hold: {entries} {entries|entry|entries}, {signatures} {signatures|signature|signatures}, {documents} {documents|document|documents}, {conflicts} open {conflicts|conflict|conflicts}.",
+        "Quelque chose est faux : {entries} {entries|entrée|entrées}, {signatures} {signatures|signature|signatures}, {documents} {documents|document|documents}, {conflicts} {conflicts|conflit ouvert|conflits ouverts}.";
     DigestIs:
         "State {digest}",
         "État {digest}";
@@ -781,14 +778,14 @@ catalogue! {
         "Two clinics, {first} and {second}, share one practice.",
         "Deux cliniques, {first} et {second}, un seul cabinet.";
     DemoImported:
-        "   {first} keeps {patients} invented patients: {resources} resources.",
-        "   {first} tient {patients} patients inventés : {resources} ressources.";
+        "   {first} keeps {patients} invented {patients|patient|patients}: {resources} {resources|resource|resources}.",
+        "   {first} tient {patients} {patients|patient inventé|patients inventés} : {resources} {resources|ressource|ressources}.";
     DemoJoined:
         "   {second} joined by a one-use invitation and received everything:",
         "   {second} est entrée par une invitation à usage unique et a tout reçu :";
     DemoSynced:
-        "   {sent} entries sent, {received} received, {bytes}, {seconds} s; receipt {receipt}, signed by both",
-        "   {sent} entrées envoyées, {received} reçues, {bytes}, {seconds} s ; reçu {receipt}, signé par les deux";
+        "   {sent} {sent|entry|entries} sent, {received} received, {bytes}, {seconds} s; receipt {receipt}, signed by both",
+        "   {sent} {sent|entrée envoyée|entrées envoyées}, {received} {received|reçue|reçues}, {bytes}, {seconds} s ; reçu {receipt}, signé par les deux";
     DemoCut:
         "The link is cut. Both go on working.",
         "La liaison est coupée. Les deux continuent.";
@@ -823,8 +820,8 @@ catalogue! {
         "   The two nodes DIFFER:",
         "   Les deux nœuds DIFFÈRENT :";
     DemoSum:
-        "   {entries} entries, {bytes}, {receipts} receipts, {seconds} s in all.",
-        "   {entries} entrées, {bytes}, {receipts} reçus, {seconds} s en tout.";
+        "   {entries} {entries|entry|entries}, {bytes}, {receipts} {receipts|receipt|receipts}, {seconds} s in all.",
+        "   {entries} {entries|entrée|entrées}, {bytes}, {receipts} {receipts|reçu|reçus}, {seconds} s en tout.";
     DemoKept:
         "   The two nodes are left in {dir}.",
         "   Les deux nœuds restent dans {dir}.";

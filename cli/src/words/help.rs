@@ -21,6 +21,7 @@ const FRENCH: &[(&str, &str)] = &[
     ("node", "Les nœuds du cabinet"),
     ("node list", "Lister les nœuds"),
     ("node revoke", "Retirer ses droits à un nœud, pour toujours ou pour un temps"),
+    ("node renew", "Donner un nouveau certificat à un nœud, avant ou après expiration de l'ancien"),
     ("sync", "Se synchroniser maintenant avec les pairs, et attendre la fin"),
     ("status", "Montrer les problèmes d'abord, puis une ligne par pair"),
     ("import", "Prendre des lots ou ressources FHIR, NDJSON, aussi compressés"),

@@ -115,21 +115,19 @@ impl Word {
     /// The text for a problem of the status.
     pub fn of_problem(code: &str) -> Option<Self> {
         Some(match code {
-            "locked" => Self::ProblemLocked,
-            "conflicts" => Self::ProblemConflicts,
-            "quarantine" => Self::ProblemQuarantine,
+            "clock" => Self::ProblemClock,
+            "certificate" => Self::ProblemCertificate,
+            "suspended" => Self::ProblemSuspended,
+            "revoked" => Self::ProblemRevoked,
             "fork" => Self::ProblemFork,
+            "statements" => Self::ProblemStatements,
+            "quarantine" => Self::ProblemQuarantine,
+            "withheld" => Self::ProblemWithheld,
+            "locked" => Self::ProblemLocked,
+            "unprotected" => Self::ProblemUnprotected,
+            "conflicts" => Self::ProblemConflicts,
             "unreadable" => Self::ProblemUnreadable,
             "waiting" => Self::ProblemWaiting,
-            "unprotected" => Self::ProblemUnprotected,
-            "certificate" => Self::ProblemCertificate,
-            "revoked" => Self::ProblemRevoked,
-            "suspended" => Self::ProblemSuspended,
-            "pending" => Self::ProblemPending,
-            "keys" => Self::ProblemKeys,
-            "index" => Self::ProblemIndex,
-            "grant" => Self::ProblemGrant,
-            "ledger" => Self::ProblemLedger,
             _ => return None,
         })
     }

@@ -144,11 +144,7 @@ impl Roster {
         place: Place,
     ) -> Result<(), Problem> {
         let certificate = certificate.verify(self.practice).map_err(Problem::Certificate)?;
-        let rank = (
-            matches!(certificate.issuer, Issuer::Practice),
-            certificate.body.issued_ms,
-            hash_of(&*certificate),
-        );
+        let rank = rank(&certificate);
         let of_node = self.certificates.entry(certificate.node()).or_default();
         let held =
             of_node.entry(rank).or_insert_with(|| Held { certificate, places: BTreeMap::new() });
@@ -239,6 +235,11 @@ impl Roster {
         held.values().rev().find(|held| self.is_attested(held)).map(|held| &held.certificate)
     }
 
+    /// The certificate of a node that counts now, if it is above one that is held of the node.
+    pub fn newer_certificate(&self, held: &Certificate) -> Option<&VerifiedCertificate> {
+        self.certificate(&held.node()).filter(|counts| rank(counts) > rank(held))
+    }
+
     /// The certificate of every node, in order of the nodes' ids.
     pub fn nodes(&self) -> impl Iterator<Item = &VerifiedCertificate> {
         self.certificates.keys().filter_map(|node| self.certificate(node))
@@ -267,6 +268,11 @@ impl Roster {
         }
         users.into_iter().filter(|(_, nodes)| nodes.len() > 1).map(|(grant, _)| grant).collect()
     }
+}
+
+fn rank(certificate: &Certificate) -> Rank {
+    let by_practice = certificate.issuer == Issuer::Practice;
+    (by_practice, certificate.body.issued_ms, hash_of(certificate))
 }
 
 fn hash_of<T: serde::Serialize>(value: &T) -> [u8; 32] {

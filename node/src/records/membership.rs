@@ -89,7 +89,7 @@ impl Records {
         })
     }
 
-    fn grant(
+    pub(super) fn grant(
         &self,
         invite: &Invite,
         token_hash: [u8; 32],
@@ -355,7 +355,10 @@ impl Records {
     }
 
     /// The practice key, opened for one act.
-    fn practice_key(&self, secret: &PracticeSecret) -> Result<PracticeKey, RecordsError> {
+    pub(super) fn practice_key(
+        &self,
+        secret: &PracticeSecret,
+    ) -> Result<PracticeKey, RecordsError> {
         match secret {
             PracticeSecret::Passphrase(passphrase) => Ok(self.keyring.practice_key(passphrase)?),
             PracticeSecret::RecoveryCode(code) => {

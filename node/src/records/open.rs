@@ -107,7 +107,9 @@ impl Records {
             keyring.renew_incarnation(&environment, binding)?;
         }
         let ledger = Ledger::open(&ledger_path(dir))?;
-        Self::assemble(dir, environment, directory_lock, ledger, keyring)
+        let mut records = Self::assemble(dir, environment, directory_lock, ledger, keyring)?;
+        records.take_up_certificate();
+        Ok(records)
     }
 
     pub(super) fn assemble(

@@ -54,6 +54,7 @@ impl Records {
         received.heads =
             logs.into_iter().map(|log| (log, self.ledger.heads(&log).to_vec())).collect();
         if statements {
+            self.take_up_certificate();
             self.tend_keys()?;
             self.show_cuts(&cut_before)?;
         }

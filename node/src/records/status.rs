@@ -1,7 +1,9 @@
 //! How the node is, and what each peer is known to hold.
 
+use super::intake::WITHHELD;
 use super::read::instant;
 use super::{Records, RecordsError};
+use crate::identity::roster::Standing;
 use crate::store::peers::{Peer, PeerOrigin};
 use crate::vault::Protection;
 use carnet_sync_protocol::frontier::Frontier;
@@ -40,10 +42,109 @@ pub struct Status {
     pub protection: &'static str,
     /// Logs of which two copies wrote, as with a cloned machine.
     pub forked_logs: u64,
-    /// What needs somebody's attention, each in a sentence; empty when all is well.
-    pub problems: Vec<String>,
+    /// What needs somebody's attention, the serious first; empty when all is well.
+    pub problems: Vec<Problem>,
     /// The peers.
     pub peers: Vec<PeerStatus>,
+}
+
+/// Something that somebody should see to. The words for it are where people read them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "code", content = "of", rename_all = "kebab-case")]
+pub enum Problem {
+    /// The clock is wrong for certain: what it says.
+    Clock(String),
+    /// The certificate of this node expired: when.
+    Certificate(String),
+    /// This node was shut out until further notice.
+    Suspended,
+    /// This node was shut out for good.
+    Revoked,
+    /// So many logs were written by two copies of one node.
+    Fork(u64),
+    /// So many control statements are not accepted.
+    Statements(u64),
+    /// So many entries are set aside because something is wrong with them.
+    Quarantine(u64),
+    /// So many entries are kept and not shown, since their node was cut off before it wrote them.
+    Withheld(u64),
+    /// Nothing can be read or written here until somebody unlocks the node.
+    Locked,
+    /// The key lies beside the data.
+    Unprotected,
+    /// So many conflicts wait for a person.
+    Conflicts(u64),
+    /// The key of so many entries is not here.
+    Unreadable(u64),
+    /// So many entries wait for others to arrive.
+    Waiting(u64),
+}
+
+impl Problem {
+    /// The name under which scripts and the words know it.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Clock(_) => "clock",
+            Self::Certificate(_) => "certificate",
+            Self::Suspended => "suspended",
+            Self::Revoked => "revoked",
+            Self::Fork(_) => "fork",
+            Self::Statements(_) => "statements",
+            Self::Quarantine(_) => "quarantine",
+            Self::Withheld(_) => "withheld",
+            Self::Locked => "locked",
+            Self::Unprotected => "unprotected",
+            Self::Conflicts(_) => "conflicts",
+            Self::Unreadable(_) => "unreadable",
+            Self::Waiting(_) => "waiting",
+        }
+    }
+
+    /// Whether something is wrong, rather than waiting for somebody or something.
+    pub const fn is_serious(&self) -> bool {
+        match self {
+            Self::Clock(_)
+            | Self::Suspended
+            | Self::Revoked
+            | Self::Fork(_)
+            | Self::Statements(_)
+            | Self::Quarantine(_) => true,
+            Self::Certificate(_)
+            | Self::Withheld(_)
+            | Self::Locked
+            | Self::Unprotected
+            | Self::Conflicts(_)
+            | Self::Unreadable(_)
+            | Self::Waiting(_) => false,
+        }
+    }
+
+    /// How many it is about.
+    pub const fn count(&self) -> Option<u64> {
+        match self {
+            Self::Fork(count)
+            | Self::Statements(count)
+            | Self::Quarantine(count)
+            | Self::Withheld(count)
+            | Self::Conflicts(count)
+            | Self::Unreadable(count)
+            | Self::Waiting(count) => Some(*count),
+            Self::Clock(_)
+            | Self::Certificate(_)
+            | Self::Suspended
+            | Self::Revoked
+            | Self::Locked
+            | Self::Unprotected => None,
+        }
+    }
+
+    /// The time that it is about; empty for most.
+    pub fn time(&self) -> &str {
+        match self {
+            Self::Clock(time) | Self::Certificate(time) => time,
+            _ => "",
+        }
+    }
 }
 
 /// What is known of a peer without asking it.
@@ -97,38 +198,45 @@ impl Records {
         })
     }
 
-    fn problems(&self) -> Result<Vec<String>, RecordsError> {
+    /// The serious ones first.
+    fn problems(&self) -> Result<Vec<Problem>, RecordsError> {
         let mut problems = Vec::new();
         let now = self.environment.unix_ms();
         if now < CLOCK_FLOOR_MS {
-            problems
-                .push(format!("the clock says {}; set it: times are shown wrong", instant(now)));
+            problems.push(Problem::Clock(instant(now)));
         }
         if let Some(certificate) = self.keyring.certificate()
             && now > certificate.body.expires_ms
         {
-            let since = instant(certificate.body.expires_ms);
-            problems.push(format!(
-                "this node's certificate expired on {since}; it works on, ask for a new one"
-            ));
+            problems.push(Problem::Certificate(instant(certificate.body.expires_ms)));
         }
-        let forked = self.ledger.forked_logs().len();
-        if forked > 0 {
-            problems.push(format!(
-                "{forked} logs were written by two copies of one node; everything is kept, find the copy and stop it"
-            ));
+        match self.roster.standing(&self.keyring.node()) {
+            Standing::Suspended => problems.push(Problem::Suspended),
+            Standing::Revoked => problems.push(Problem::Revoked),
+            Standing::Active | Standing::Unknown => {}
         }
-        for refused in &self.refused_statements {
-            problems.push(refused.clone());
-        }
+        let mut counted = vec![
+            Problem::Fork(self.ledger.forked_logs().len() as u64),
+            Problem::Statements(self.refused_statements.len() as u64),
+        ];
         if let Some(charts) = &self.charts {
-            let quarantined = charts.index.quarantined_count()?;
-            if quarantined > 0 {
-                problems.push(format!(
-                    "{quarantined} entries are set aside and not shown; list them with `carnet verify`"
-                ));
-            }
+            let withheld = charts.index.quarantined_for(WITHHELD)?;
+            let (waiting, unreadable) = charts.index.pending_count()?;
+            counted.extend([
+                Problem::Quarantine(charts.index.quarantined_count()? - withheld),
+                Problem::Withheld(withheld),
+                Problem::Conflicts(charts.index.conflict_count()?),
+                Problem::Unreadable(unreadable),
+                Problem::Waiting(waiting),
+            ]);
+        } else {
+            problems.push(Problem::Locked);
         }
+        if self.keyring.protection() == Protection::KeyBesideData {
+            problems.push(Problem::Unprotected);
+        }
+        problems.extend(counted.into_iter().filter(|problem| problem.count() != Some(0)));
+        problems.sort_by_key(|problem| !problem.is_serious());
         Ok(problems)
     }
 

@@ -57,6 +57,9 @@ pub async fn execute(
         Request::NodeRevoke { node: named, action, dry_run, practice } => {
             membership::revoke(node, who, named, action, dry_run, practice).await
         }
+        Request::NodeRenew { node: named, practice } => {
+            membership::renew(node, who, named, practice).await
+        }
         Request::PeerAdd { address, node: named } => peers::add(node, address, named).await,
         Request::PeerRemove { peer } => peers::remove(node, peer).await,
         Request::PeerList => peers::list(node).await,

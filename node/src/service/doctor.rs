@@ -116,7 +116,7 @@ fn certificate(keyring: &Keyring, environment: &Environment) -> Check {
     let detail = format!("until {}", crate::records::read::instant(expires));
     let status =
         if environment.unix_ms() > expires { CheckStatus::Warning } else { CheckStatus::Ok };
-    let fix = "It still syncs; have the practice certify this node anew";
+    let fix = "It still syncs; `carnet node renew` on a node that may admit gives it a new one";
     check("certificate", status, detail, fix)
 }
 

@@ -106,9 +106,12 @@ pub struct Peer {
 pub struct Problem {
     /// Which, for scripts and for the words: `locked`, `quarantine`, `fork`...
     pub code: String,
-    /// What it is about: a peer, a file, a count.
+    /// How many entries, logs or conflicts it is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub count: Option<u64>,
+    /// The time that it is about.
     #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub subject: String,
+    pub time: String,
     /// Whether it makes `ok` false. A peer that is away, or a node that awaits its passphrase,
     /// does not.
     pub serious: bool,
@@ -271,6 +274,12 @@ pub struct ConflictValue {
     pub site: String,
     /// When, by that node's clock.
     pub time: String,
+    /// Whether this side deleted the resource; the value is then what it said before.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub deleted: bool,
+    /// Where this side moved the resource.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub moved: Option<String>,
 }
 
 /// A resource was changed.

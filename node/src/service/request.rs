@@ -184,6 +184,13 @@ pub enum Request {
         /// See [`Request::Invite`].
         practice: Option<PracticeSecret>,
     },
+    /// Gives a node a new certificate.
+    NodeRenew {
+        /// Which: its site or its id, or a beginning of it; this node if none is named.
+        node: Option<String>,
+        /// See [`Request::Invite`].
+        practice: Option<PracticeSecret>,
+    },
     /// Reconciles with the peers.
     Sync {
         /// One of them, or every one.

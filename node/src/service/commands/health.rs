@@ -2,7 +2,7 @@
 
 use super::{answer, peers};
 use crate::access::Action;
-use crate::records::status::Status as Held;
+use crate::records::status as records;
 use crate::service::caller::Who;
 use crate::service::error::{CommandError, ErrorKind};
 use crate::service::node::Node;
@@ -13,7 +13,7 @@ use serde_json::Value;
 /// The state of the node; needs no unlocking.
 pub async fn status(node: &Node) -> Result<Value, CommandError> {
     let (held, nodes) = node.call(|records| Ok((records.status()?, records.nodes()))).await?;
-    let problems = problems(&held);
+    let problems: Vec<Problem> = held.problems.iter().map(problem).collect();
     let listening = node.started_network().and_then(|network| network.listening());
     answer(Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -31,28 +31,13 @@ pub async fn status(node: &Node) -> Result<Value, CommandError> {
     })
 }
 
-/// What should be seen to, the serious first.
-fn problems(held: &Held) -> Vec<Problem> {
-    let sentence =
-        |text: &String| Problem { code: "other".to_owned(), subject: text.clone(), serious: true };
-    let mut problems: Vec<Problem> = held.problems.iter().map(sentence).collect();
-    let mut notice = |code: &str, subject: String| {
-        problems.push(Problem { code: code.to_owned(), subject, serious: false });
-    };
-    if held.locked {
-        notice("locked", String::new());
+fn problem(problem: &records::Problem) -> Problem {
+    Problem {
+        code: problem.code().to_owned(),
+        count: problem.count(),
+        time: problem.time().to_owned(),
+        serious: problem.is_serious(),
     }
-    if held.protection == "unprotected if stolen" {
-        notice("unprotected", held.protection.to_owned());
-    }
-    for (code, count) in
-        [("conflicts", held.conflicts), ("unreadable", held.unreadable), ("waiting", held.waiting)]
-    {
-        if let Some(count) = count.filter(|count| *count > 0) {
-            notice(code, count.to_string());
-        }
-    }
-    problems
 }
 
 /// Checks every chain, signature, hash and decryption, and the index against the ledger.

@@ -167,6 +167,28 @@ pub async fn revoke(
     answer(find(node, &found.node).await?)
 }
 
+/// Gives a node, this one if none is named, a new certificate.
+pub async fn renew(
+    node: &Node,
+    who: Who,
+    named: Option<String>,
+    practice: Option<request::PracticeSecret>,
+) -> Result<Value, CommandError> {
+    let named = match named {
+        Some(named) => named,
+        None => node.call(|records| Ok(records.keyring().node().to_string())).await?,
+    };
+    let found = find(node, &named).await?;
+    let id: NodeId =
+        found.node.parse().map_err(|error| CommandError::new(ErrorKind::Failure, error))?;
+    let practice = practice.map(practice_secret).transpose()?;
+    node.act(&who, Action::Administer, move |records, permit| {
+        records.renew(permit, &id, practice.as_ref())
+    })
+    .await?;
+    answer(find(node, &found.node).await?)
+}
+
 /// The one node of this site, or whose id begins so.
 pub async fn find(node: &Node, named: &str) -> Result<NodeLine, CommandError> {
     let rows = node.call(|records| Ok(records.nodes())).await?;

@@ -213,6 +213,13 @@ impl Index {
         self.database.count("SELECT count(*) FROM quarantine")
     }
 
+    /// How many of them for this reason.
+    pub fn quarantined_for(&self, reason: &str) -> Result<u64> {
+        let sql = "SELECT count(*) FROM quarantine WHERE reason = ?1";
+        let count = self.database.one(sql, [reason], |row| row.get::<_, i64>(0))?;
+        Ok(count.unwrap_or(0) as u64)
+    }
+
     /// Replaces every conflict row of a resource.
     pub fn replace_conflicts(&mut self, kind: &str, id: &str, rows: &[ConflictRow]) -> Result<()> {
         self.database.write("DELETE FROM conflict WHERE kind = ?1 AND id = ?2", (kind, id))?;
