@@ -1,9 +1,10 @@
 //! The same woman is registered at two sites while these can't reach each other; she is found to
 //! be one person, linked, and can be separated again.
 
-use carnet_node::access::{Action, Permit};
+use carnet_node::access::{Action, Actor, Permit, Role};
 use carnet_node::chart::{Choice, ResourceKey};
 use carnet_node::records::duplicates::{Evidence, LikelyPair};
+use carnet_node::records::staff::PersonChange;
 use carnet_node::records::write::Saved;
 use carnet_node::records::{Records, RecordsError};
 use carnet_node::store::index::Listing;
@@ -278,4 +279,46 @@ fn a_form_is_told_of_her_before_she_is_registered_again() {
     );
     let nobody = json!({"name": [{"text": "Lamine Sow"}]});
     assert_eq!(a.records.likely_same(&permit, &nobody, 5).unwrap().len(), 0);
+}
+
+#[test]
+fn what_she_forbids_in_one_chart_is_forbidden_in_the_other_while_they_are_linked() {
+    let (mut a, mut b) = registered_apart();
+    a.put(json!({"resourceType": "Consent", "id": "no", "status": "active",
+        "scope": {"coding": [{"code": "patient-privacy"}]}, "patient": {"reference": "Patient/z-17"},
+        "provision": {"type": "deny", "actor": [{"reference": {"reference": "Practitioner/nurse"}}]}}));
+    let staff =
+        [("nurse", Role::Nurse), ("doctor", Role::Physician), ("head", Role::Administrator)];
+    for (id, role) in staff {
+        let change = PersonChange { roles: Some(vec![role]), ..PersonChange::default() };
+        a.records.add_staff(&permit(Action::ManageStaff), id, change).unwrap();
+        a.records.commit().unwrap();
+    }
+    sync(&mut a, &mut b);
+    let prescription = ResourceKey::parse("MedicationRequest/rx").unwrap();
+    let reads = |node: &mut Node| -> bool {
+        let nurse = Actor::Staff("nurse".into());
+        let permit = node.records.authorize(&nurse, Action::Read, None).unwrap();
+        match node.records.read(&permit, &prescription) {
+            Ok(_) => true,
+            Err(RecordsError::Denied(denial)) => {
+                assert_eq!(denial.code(), "consent");
+                false
+            }
+            Err(error) => panic!("{error}"),
+        }
+    };
+    let say = |node: &mut Node, what: Say| {
+        let doctor = Actor::Staff("doctor".into());
+        let write = node.records.authorize(&doctor, Action::Write, None).unwrap();
+        what(&mut node.records, &write, "s-4", "z-17").unwrap();
+        node.records.commit().unwrap();
+    };
+    assert!(reads(&mut a));
+    say(&mut b, Records::link);
+    sync(&mut a, &mut b);
+    assert!(!reads(&mut a) && !reads(&mut b));
+    say(&mut b, Records::unlink);
+    sync(&mut a, &mut b);
+    assert!(reads(&mut a));
 }

@@ -157,10 +157,14 @@ impl Records {
         })?)
     }
 
-    /// The versions of the patient's Consents as they stand.
+    /// The versions of the person's Consents as they stand, in whichever of their charts.
     pub(super) fn consent_versions(&self, patient: &str) -> Result<Vec<String>, RecordsError> {
-        let rows = self.of_patient("Consent", patient, CONSENTS_MAX)?;
-        Ok(rows.into_iter().map(|row| row.version).collect())
+        let mut versions = Vec::new();
+        for chart in self.charts()?.index.person(patient)? {
+            let rows = self.of_patient("Consent", &chart, CONSENTS_MAX)?;
+            versions.extend(rows.into_iter().map(|row| row.version));
+        }
+        Ok(versions)
     }
 
     /// Whether the actor has opened this patient's chart in an emergency, and not long ago.
@@ -181,6 +185,8 @@ impl Records {
 struct PatientRules {
     /// The Consents' versions, and each of them with every value on which sites disagree.
     consents: Vec<(String, Vec<Value>)>,
+    /// Those in the charts that are linked with the patient's.
+    elsewhere: Vec<(String, Vec<Value>)>,
     on_care_team: bool,
     in_emergency: bool,
 }
@@ -262,7 +268,8 @@ impl Judge<'_> {
             return Ok(Vec::new());
         }
         let rules = self.rules(patient)?;
-        Ok(rules.consents.iter().map(|(version, _)| version.clone()).collect())
+        let all = rules.consents.iter().chain(&rules.elsewhere);
+        Ok(all.map(|(version, _)| version.clone()).collect())
     }
 
     fn consent(
@@ -292,6 +299,12 @@ impl Judge<'_> {
                 said => said,
             }
         };
+        // One person's no holds in all of their charts. A yes does not: whoever links two charts
+        // must not open one with what was said in the other.
+        let no = |variants: &Vec<Value>| one(variants) == Verdict::Denied;
+        if rules.elsewhere.iter().any(|(_, variants)| no(variants)) {
+            return Verdict::Denied;
+        }
         rules.consents.iter().map(|(_, variants)| one(variants)).fold(Verdict::Silent, Verdict::and)
     }
 
@@ -305,8 +318,14 @@ impl Judge<'_> {
         if let Some(rules) = self.patients.borrow().get(patient) {
             return Ok(rules.clone());
         }
+        let mut elsewhere = Vec::new();
+        let person = self.records.charts()?.index.person(patient)?;
+        for chart in person.iter().filter(|chart| *chart != patient) {
+            elsewhere.extend(self.read_consents(chart)?);
+        }
         let rules = Rc::new(PatientRules {
             consents: self.read_consents(patient)?,
+            elsewhere,
             on_care_team: self.is_on_care_team(patient)?,
             in_emergency: self.records.in_emergency(self.permit.actor(), patient),
         });
