@@ -24,3 +24,5 @@ mod same_patient;
 mod two_clinics;
 #[path = "stories/usb_stick.rs"]
 mod usb_stick;
+#[path = "stories/who_may.rs"]
+mod who_may;
