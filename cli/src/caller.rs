@@ -3,7 +3,7 @@
 use crate::context::{Context, Failure};
 use crate::secrets;
 use crate::words::Word;
-use carnet_node::service::request::Caller;
+use carnet_node::service::request::{Caller, Opener};
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -22,6 +22,14 @@ pub struct CallerArguments {
 }
 
 impl CallerArguments {
+    /// What opens the node for a member of staff who may do so with their own password.
+    pub fn opener(&self, context: &Context) -> Result<Option<Opener>, Failure> {
+        Ok(match self.caller(context)? {
+            Caller::Password { id, password } => Some(Opener::Staff { id, password }),
+            Caller::Operator => None,
+        })
+    }
+
     /// Who that is, with what proves it.
     pub fn caller(&self, context: &Context) -> Result<Caller, Failure> {
         let Some(id) = self.acting_as.clone() else { return Ok(Caller::Operator) };

@@ -5,7 +5,7 @@ use crate::words::{Language, Word, Words};
 use carnet_node::base::environment::Environment;
 use carnet_node::service::config::{Config, Flags};
 use carnet_node::service::error::{CommandError, ErrorKind, ExitCode};
-use carnet_node::service::request::{Asked, Request};
+use carnet_node::service::request::{Asked, Caller, Request};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -89,7 +89,11 @@ impl Context {
 
     /// The request, with who asks.
     pub fn asked(&self, request: Request) -> Result<Asked, Failure> {
-        let caller = self.caller.caller(self)?;
+        // Before the node is open nobody is known by name.
+        let caller = match request {
+            Request::Unlock { .. } => Caller::Operator,
+            _ => self.caller.caller(self)?,
+        };
         Ok(Asked { caller, purpose: self.caller.acting_for.clone(), request })
     }
 

@@ -92,12 +92,22 @@ pub struct Records {
     time: HybridTime,
     /// What is done and not yet durable.
     transaction: Transaction,
+    /// The last entry that is not of the audit channel, and the last that a noted sync included.
+    matter: Matter,
     /// Events of the audit trail that the next commit writes.
     unwritten: Vec<AuditEvent>,
     /// What the practice takes away from the role table.
     tightening: Arc<Tightening>,
     /// What only an unlocked node has.
     charts: Option<Charts>,
+}
+
+/// Which syncs are events of the trail. What tells of a sync is itself carried by the next one; so
+/// a sync that carried nothing else is none, or there would be no end.
+#[derive(Clone, Copy, Debug, Default)]
+struct Matter {
+    last: u64,
+    noted: Option<u64>,
 }
 
 /// The plaintext side: there while the node is unlocked.

@@ -78,7 +78,9 @@ pub async fn opened<T>(
     mut attempt: impl AsyncFnMut(Opener) -> Result<T, Failure>,
 ) -> Result<T, Failure> {
     let config = context.config()?;
-    let opener = if let Some(path) = config.passphrase_file.value {
+    let opener = if let Some(staff) = context.caller.opener(context)? {
+        staff
+    } else if let Some(path) = config.passphrase_file.value {
         Opener::Passphrase(secrets::from_file(&path)?)
     } else if let Some(path) = config.key_file.value {
         let absolute = std::path::absolute(&path);

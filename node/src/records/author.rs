@@ -85,7 +85,11 @@ impl Records {
         }
         let ids: Vec<EntryId> = run.iter().map(|entry| entry.id).collect();
         let key = self.charts()?.unlocked.entry().clone();
+        let channel = run.first().map(|entry| entry.header.log.channel);
         let appended = self.ledger.append(&VerifiedRun::written(run, &key))?;
+        if channel != Some(Channel::Audit) {
+            self.matter.last = appended.new.end;
+        }
         Ok(appended.new.zip(ids).map(|(arrival, id)| Placed { id, arrival }).collect())
     }
 

@@ -2,8 +2,8 @@
 
 use super::documents::Documents;
 use super::transaction::Transaction;
-use super::{Charts, Records, RecordsError};
-use crate::access::{Actor, StaffRoster};
+use super::{Charts, Matter, Records, RecordsError};
+use crate::access::{Actor, Denial, StaffRoster};
 use crate::audit::AuditOutcome;
 use crate::base::environment::Environment;
 use crate::base::private::Private;
@@ -129,6 +129,7 @@ impl Records {
             refused_statements: Vec::new(),
             time: HybridTime::default(),
             transaction: Transaction::default(),
+            matter: Matter::default(),
             unwritten: Vec::new(),
             tightening: Arc::default(),
             charts: None,
@@ -154,6 +155,14 @@ impl Records {
         };
         if self.charts.is_none() {
             self.open_charts(unlocked)?;
+            if let UnlockSecret::Staff { id, .. } = secret
+                && !self.unlockers()?.contains_key(id)
+            {
+                // Suspended while the node was locked: it learns so only now.
+                self.charts = None;
+                let actor = id.clone();
+                return Err(Denial::Standing { actor }.into());
+            }
         }
         self.tend_keys()
     }

@@ -83,6 +83,9 @@ impl Records {
             return Ok(kept);
         }
         self.transaction.grown.insert(log);
+        if log.channel != Channel::Audit {
+            self.matter.last = appended.new.end;
+        }
         if log.channel == Channel::Staff && self.charts.is_some() {
             for arrival in appended.new {
                 if let Some(held) = self.ledger.at(arrival).map_err(RecordsError::from)? {

@@ -9,10 +9,12 @@ use crate::access::statement::{
 };
 use crate::access::{Action, Actor, Permit, Purpose, Role, StaffRoster};
 use crate::audit::AuditOutcome;
+use crate::base::private::Private;
 use crate::store::ledger::Held;
 use crate::vault;
 use crate::vault::RecoveryCode;
 use carnet_sync_protocol::id::{Channel, DocumentId, EntryId};
+use std::collections::BTreeMap;
 
 /// What is changed of a member of staff; `None` leaves it as it is.
 #[derive(Clone, Debug, Default)]
@@ -55,6 +57,42 @@ impl Records {
         let charts = self.charts_mut()?;
         charts.staff = StaffRoster::fold(&said);
         charts.staff_said = said;
+        self.keep_unlockers()
+    }
+
+    /// Those whose own password may unlock this node, with what checks it.
+    pub(super) fn unlockers(&self) -> Result<BTreeMap<String, Vec<u8>>, RecordsError> {
+        let entitled = |member: &Member| {
+            let person = &member.person;
+            let may = person.may_unlock && person.standing == Standing::Active;
+            let check = person.password.clone().filter(|_| may)?;
+            Some((person.id.clone(), check))
+        };
+        Ok(self.staff()?.members().filter_map(entitled).collect())
+    }
+
+    /// Takes the way in from those who lost it, or whose password has changed.
+    fn keep_unlockers(&mut self) -> Result<(), RecordsError> {
+        let entitled = self.unlockers()?;
+        self.keyring.keep_staff_slots(&entitled)?;
+        Ok(())
+    }
+
+    /// After a password was found right: lets it unlock this node, where an administrator allows
+    /// it. This is the one moment at which the password itself is at hand.
+    pub fn let_unlock(&mut self, id: &str, password: &Private<String>) -> Result<(), RecordsError> {
+        let Some(check) = self.unlockers()?.remove(id) else { return Ok(()) };
+        if self.keyring.has_staff_slot(id, &check) {
+            return Ok(());
+        }
+        let unlocked = self.charts()?.unlocked.clone();
+        self.keyring.set_staff_slot(&self.environment, &unlocked, id, &check, password)?;
+        self.note_act(
+            &Actor::Staff(id.to_owned()),
+            "key-change",
+            "unlock-slot",
+            AuditOutcome::Done,
+        );
         Ok(())
     }
 
@@ -76,6 +114,7 @@ impl Records {
             let charts = self.charts_mut()?;
             charts.staff_said.push(said);
             charts.staff = StaffRoster::fold(&charts.staff_said);
+            self.keep_unlockers()?;
         }
         Ok(())
     }

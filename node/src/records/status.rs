@@ -337,8 +337,16 @@ impl Records {
         receipt: &StoredReceipt,
     ) -> Result<(), RecordsError> {
         let Some(certificate) = self.roster.certificate(node) else { return Ok(()) };
-        let transport = certificate.body.keys.transport;
+        let (transport, site) = (certificate.body.keys.transport, certificate.body.site.clone());
         let now = self.environment.unix_ms();
+        if self.matter.noted != Some(self.matter.last) {
+            self.matter.noted = Some(self.matter.last);
+            let mut event = self.event_of_node("sync");
+            event.subject = Some(format!("node/{site}"));
+            let moved = &receipt.receipt.body;
+            event.count = moved.to_dialer.entries + moved.to_listener.entries;
+            self.note_event(event);
+        }
         self.begin()?;
         self.ledger.put_receipt(&transport, &receipt.id(), now, &wire::encode(receipt))?;
         self.ledger.note_sync(&transport, now)?;

@@ -23,6 +23,9 @@ use std::collections::BTreeMap;
 /// Where a locked node's events wait.
 const WAITING: &str = "audit-waiting";
 
+/// The hash of the settings as they were last.
+const SETTINGS: &str = "settings";
+
 /// Events that wait while the node is locked; those of one kind beyond it are counted.
 const WAITING_MAX: usize = 1_000;
 
@@ -116,6 +119,18 @@ impl Records {
         event.subject = (!subject.is_empty()).then(|| subject.to_owned());
         event.outcome = outcome;
         self.note_event(event);
+    }
+
+    /// Puts on record that the settings are others than they were.
+    pub fn note_settings(&mut self, settings: &[u8]) -> Result<(), RecordsError> {
+        let digest = blake3::hash(settings);
+        let known = self.ledger.meta(SETTINGS)?;
+        if known.as_deref() != Some(digest.as_bytes().as_slice()) {
+            self.begin()?;
+            self.ledger.set_meta(SETTINGS, digest.as_bytes())?;
+            self.note_event(self.event_of_node("configuration"));
+        }
+        Ok(())
     }
 
     /// Writes what was noted since the last commit, as part of the one under way.

@@ -52,12 +52,17 @@ pub async fn identify(
         Caller::Password { id, password } => {
             let asked = id.clone();
             let check = node.call(move |records| records.login_begin(&asked)).await?;
-            let (user, right) = blocking(move || {
+            let (user, password, right) = blocking(move || {
                 let right = password::check(&check, &id, &password.0);
-                (id, right)
+                (id, password, right)
             })
             .await?;
-            node.call(move |records| records.login_end(&user, right)).await?
+            node.call(move |records| {
+                let actor = records.login_end(&user, right)?;
+                records.let_unlock(&user, &password.0)?;
+                Ok(actor)
+            })
+            .await?
         }
     };
     Ok(Who { actor, purpose })

@@ -50,6 +50,10 @@ impl Node {
         let mut records = blocking(move || Records::open(&path, opened)).await??;
         let settings = CommandError::bad_input;
         records.tighten(config.tightening().map_err(settings)?);
+        // A file that can't be read was refused when the settings were loaded.
+        if let Ok(text) = std::fs::read(dir.join(super::config::FILE_NAME)) {
+            records.note_settings(&text)?;
+        }
         let node = Self::of(records, config);
         if let Some(secret) = node.automatic_secret().await?
             && let Err(error) = node.call(move |records| records.unlock(&secret)).await
@@ -196,6 +200,7 @@ pub(super) fn secret_of(opener: Opener) -> Result<Option<UnlockSecret>, CommandE
         Opener::Passphrase(passphrase) => Some(UnlockSecret::Passphrase(passphrase.0)),
         Opener::KeyFile(path) => Some(UnlockSecret::from_key_file(&path)?),
         Opener::RecoveryCode(code) => Some(UnlockSecret::RecoveryCode(code.expose().parse()?)),
+        Opener::Staff { id, password } => Some(UnlockSecret::Staff { id, password: password.0 }),
         Opener::Automatic => None,
     })
 }

@@ -51,6 +51,13 @@ pub enum Opener {
     KeyFile(PathBuf),
     /// The practice's recovery code.
     RecoveryCode(Secret),
+    /// A member of staff's own password, where an administrator allows it.
+    Staff {
+        /// The user id.
+        id: String,
+        /// The password.
+        password: Secret,
+    },
 }
 
 /// What a node may be made to open with.

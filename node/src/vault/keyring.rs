@@ -8,6 +8,7 @@
 
 pub mod binding;
 mod content;
+mod staff;
 
 use super::cipher::{self, Secret};
 use super::error::VaultError;
@@ -32,6 +33,7 @@ pub const KEYRING_FILE: &str = "keyring";
 const PASSPHRASE: &str = "passphrase";
 const KEY_FILE: &str = "key file";
 const RECOVERY_CODE: &str = "recovery code";
+const PASSWORD: &str = "password";
 
 /// A node's keyring, locked; see the module's page.
 pub struct Keyring {
@@ -231,6 +233,7 @@ impl Keyring {
             UnlockSecret::Passphrase(_) => PASSPHRASE,
             UnlockSecret::KeyFile(_) => KEY_FILE,
             UnlockSecret::RecoveryCode(_) => RECOVERY_CODE,
+            UnlockSecret::Staff { .. } => PASSWORD,
         });
         for slot in &self.content.slots {
             let opened = match (slot, secret) {
@@ -244,6 +247,11 @@ impl Keyring {
                     let purpose = Purpose::Keyring(keys.entry);
                     share::unwrap(&code.secret(), *practice, purpose, wrap)
                         .map_err(|_| VaultError::WrongSecret(RECOVERY_CODE))
+                }
+                (Slot::Staff { id: of, locked, .. }, UnlockSecret::Staff { id, password })
+                    if of == id =>
+                {
+                    locked.unlock(password, &context(&staff::part(id), keys))
                 }
                 _ => continue,
             };

@@ -41,6 +41,13 @@ pub enum UnlockSecret {
     KeyFile(Private<[u8; 32]>),
     /// The practice's recovery code.
     RecoveryCode(RecoveryCode),
+    /// A member of staff's own password.
+    Staff {
+        /// The user id.
+        id: String,
+        /// The password.
+        password: Private<String>,
+    },
 }
 
 impl UnlockSecret {

@@ -42,6 +42,13 @@ pub(super) enum Slot {
         practice: PracticeId,
         wrap: KeyWrap,
     },
+    /// A member of staff's own password.
+    Staff {
+        id: String,
+        /// The hash of what checks the password that the slot was made with.
+        check: [u8; 32],
+        locked: Locked,
+    },
 }
 
 /// Everything in the file; not `Debug`, since the transport seed is in the clear.
