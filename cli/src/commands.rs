@@ -12,6 +12,7 @@ pub mod import;
 pub mod init;
 pub mod invite;
 pub mod join;
+pub mod login;
 pub mod node;
 pub mod passphrase;
 pub mod patient;

@@ -53,7 +53,7 @@ pub enum Style {
 }
 
 /// See the head of the file.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Context {
     /// The node's directory.
     pub dir: PathBuf,

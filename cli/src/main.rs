@@ -96,6 +96,16 @@ enum Command {
     Export(export::Arguments),
     /// Check every chain, signature, hash and decryption, and the index
     Verify,
+    /// Open a session: the commands that follow are this person's
+    Login(login::Login),
+    /// End the session of this device
+    Logout,
+    /// A short PIN for changing places at a shared device
+    #[command(subcommand)]
+    Pin(login::Pin),
+    /// API tokens of programs
+    #[command(subcommand)]
+    Token(login::Token),
     /// Members of staff, their roles and rights
     #[command(subcommand)]
     Staff(staff::Command),
@@ -195,6 +205,10 @@ async fn dispatch(context: &Context, command: Command) -> Outcome {
         Command::Review(arguments) => review::execute(context, arguments).await,
         Command::Export(arguments) => export::execute(context, arguments).await,
         Command::Verify => verify::execute(context).await,
+        Command::Login(arguments) => login::login(context, arguments).await,
+        Command::Logout => login::logout(context).await,
+        Command::Pin(command) => login::pin(context, command).await,
+        Command::Token(command) => login::token(context, command).await,
         Command::Staff(command) => staff::execute(context, command).await,
         Command::Emergency(arguments) => emergency::execute(context, arguments).await,
         Command::Audit(command) => audit::execute(context, command).await,

@@ -6,7 +6,7 @@ use crate::session;
 use crate::words::Word;
 use carnet_node::access::{Action, Class, Role, Tightening, policy};
 use carnet_node::service::error::ExitCode;
-use carnet_node::service::request::{Request, StaffChange, StaffRequest};
+use carnet_node::service::request::{LoginRequest, Request, StaffChange, StaffRequest};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 
@@ -39,6 +39,11 @@ pub enum Command {
     },
     /// Set somebody's password and let them in again
     Reset(Reset),
+    /// Let somebody try again who was locked on this device after too many wrong passwords
+    Unlock {
+        /// The user id
+        id: String,
+    },
     /// Print the role table: who may do what
     Roles,
     /// Say whether the operator may open charts though there is an administrator
@@ -139,6 +144,13 @@ pub async fn execute(context: &Context, command: Command) -> Outcome {
             let file = reset.new_password_file.as_deref();
             let password = secrets::new_passphrase(context, file, Word::NewPasswordPrompt)?;
             changed(context, StaffRequest::Reset { id: reset.id, password, code }).await?;
+        }
+        Command::Unlock { id } => {
+            let request = Request::Login(LoginRequest::UnlockLogin { id });
+            let reply = session::ask(context, request).await?;
+            if !context.answered(&reply)? {
+                context.say(Word::LoginUnlocked, &[])?;
+            }
         }
         Command::Roles => return roles(context),
         Command::OperatorCharts { choice } => {

@@ -310,6 +310,27 @@ catalogue! {
     PatientWithheld:
         "{count} more that you may not see.",
         "{count} de plus que vous ne pouvez pas voir.";
+    PinPrompt:
+        "PIN:",
+        "Code :";
+    PinSet:
+        "The PIN holds on this device only.",
+        "Le code ne vaut que sur cet appareil.";
+    LoggedIn:
+        "The commands that follow are {who}'s, until `carnet logout` or 15 minutes without one.",
+        "Les commandes qui suivent sont de {who}, jusqu'à `carnet logout` ou 15 minutes sans commande.";
+    LoggedOut:
+        "The session has ended.",
+        "La session est fermée.";
+    TokenOnce:
+        "This is shown only once: give it to the program now.",
+        "Ceci n'est montré qu'une fois : donnez-le au programme maintenant.";
+    TokenRevoked:
+        "The token {id} has ended.",
+        "Le jeton {id} est retiré.";
+    LoginUnlocked:
+        "They may try again on this device.",
+        "Cette personne peut réessayer sur cet appareil.";
     NewPasswordPrompt:
         "New password:",
         "Nouveau mot de passe :";

@@ -1,6 +1,6 @@
 //! Who calls: the operator, or somebody who proves who they are with each command.
 
-use super::error::CommandError;
+use super::error::{CommandError, ErrorKind};
 use super::node::{Node, blocking};
 use super::request::Caller;
 use crate::access::{Action, Actor, Permit, Purpose};
@@ -49,6 +49,20 @@ pub async fn identify(
     };
     let actor = match caller {
         Caller::Operator => Actor::Operator,
+        Caller::Token(token) => {
+            node.call(move |records| records.token_actor(token.expose())).await?
+        }
+        Caller::Session { token, id } => {
+            let actor = node.call(move |records| records.session_actor(token.expose())).await?;
+            if id.is_some_and(|id| actor != Actor::Staff(id)) {
+                return Err(CommandError::new(
+                    ErrorKind::Denied,
+                    "the session of this device is another person's",
+                )
+                .advise("Log in with `carnet login ID`, or name --password-file"));
+            }
+            actor
+        }
         Caller::Password { id, password } => {
             let asked = id.clone();
             let check = node.call(move |records| records.login_begin(&asked)).await?;

@@ -6,6 +6,7 @@ pub(super) mod bulk;
 pub(super) mod charts;
 mod health;
 mod keys;
+mod logins;
 mod membership;
 mod pairs;
 pub(super) mod peers;
@@ -69,6 +70,7 @@ pub async fn execute(
         Request::Import { files } => bulk::import(node, who, files, reporter).await,
         Request::Export { patient } => bulk::export(node, who, patient, &reporter).await,
         Request::Staff(request) => staff::execute(node, who, request).await,
+        Request::Login(request) => logins::execute(node, who, request).await,
         Request::Audit(request) => audit::execute(node, who, request, &reporter).await,
         Request::Emergency { patient, reason } => {
             staff::emergency(node, who, patient, reason).await

@@ -3,7 +3,7 @@
 
 mod staff;
 
-pub use staff::{AuditFilter, AuditRequest, StaffChange, StaffRequest};
+pub use staff::{AuditFilter, AuditRequest, LoginRequest, StaffChange, StaffRequest};
 
 use crate::base::private::Private;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -94,6 +94,15 @@ pub enum Caller {
         /// The password.
         password: Secret,
     },
+    /// Whoever has this session.
+    Session {
+        /// Its token.
+        token: Secret,
+        /// Who that must be, if somebody is named.
+        id: Option<String>,
+    },
+    /// A program with an API token.
+    Token(Secret),
 }
 
 /// A request, with who asks and why.
@@ -297,6 +306,8 @@ pub enum Request {
     },
     /// About those who work here.
     Staff(StaffRequest),
+    /// About sessions, PINs and API tokens.
+    Login(LoginRequest),
     /// About the audit trail.
     Audit(AuditRequest),
     /// Opens a patient's chart in an emergency.
@@ -380,6 +391,7 @@ impl Request {
                 | Self::ReviewSignOff { .. }
                 | Self::Export { .. }
                 | Self::Staff(_)
+                | Self::Login(_)
                 | Self::Audit(_)
                 | Self::Emergency { .. }
         )

@@ -89,3 +89,55 @@ pub struct AuditFilter {
     /// `json`, `fhir` or `csv`.
     pub form: String,
 }
+
+/// About sessions, PINs and API tokens.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LoginRequest {
+    /// Opens a session for who asks.
+    Login,
+    /// Ends a session.
+    Logout {
+        /// Its token.
+        session: Secret,
+    },
+    /// Chooses the asker's PIN on this device.
+    SetPin {
+        /// The PIN.
+        pin: Secret,
+    },
+    /// Takes the place of whoever has the session.
+    Switch {
+        /// Its token.
+        session: Secret,
+        /// The user id of who takes it over.
+        id: String,
+        /// Their PIN.
+        pin: Secret,
+    },
+    /// Makes an API token.
+    AddToken {
+        /// Its id.
+        id: String,
+        /// What it is for.
+        name: String,
+        /// SMART scopes.
+        scopes: Vec<String>,
+        /// The patient to whom `patient/` scopes are bound.
+        patient: Option<String>,
+        /// For how many days.
+        days: u32,
+    },
+    /// Ends an API token.
+    RevokeToken {
+        /// Its id.
+        id: String,
+    },
+    /// Lists the API tokens.
+    ListTokens,
+    /// Lets somebody try again who was locked on this device.
+    UnlockLogin {
+        /// The user id.
+        id: String,
+    },
+}
