@@ -89,11 +89,9 @@ impl Context {
 
     /// The request, with who asks.
     pub fn asked(&self, request: Request) -> Result<Asked, Failure> {
-        // Before the node is open nobody is known by name.
-        let caller = match request {
-            Request::Unlock { .. } => Caller::Operator,
-            _ => self.caller.caller(self)?,
-        };
+        // Also before the node is open, when nobody is known by name.
+        let caller =
+            if request.is_anybodys() { Caller::Operator } else { self.caller.caller(self)? };
         Ok(Asked { caller, purpose: self.caller.acting_for.clone(), request })
     }
 

@@ -397,9 +397,10 @@ impl Request {
         )
     }
 
-    /// Whether the charts must be open for it.
-    pub const fn needs_unlock(&self) -> bool {
-        !matches!(
+    /// Whether whoever may start the program may ask it: it shows nothing of a patient, and must
+    /// work when nobody is logged in.
+    pub const fn is_anybodys(&self) -> bool {
+        matches!(
             self,
             Self::Unlock { .. }
                 | Self::Lock
@@ -410,7 +411,13 @@ impl Request {
                 | Self::NodeList
                 | Self::Sync { .. }
                 | Self::Status
+                | Self::Verify
         )
+    }
+
+    /// Whether the charts must be open for it.
+    pub const fn needs_unlock(&self) -> bool {
+        !self.is_anybodys() || matches!(self, Self::Verify)
     }
 }
 
