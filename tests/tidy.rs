@@ -3,6 +3,9 @@
 //! Every rule is a table; a breach is told with its file, its line and what to do instead. The
 //! length of functions is clippy's (`too_many_lines`, at most 70), denied in the workspace.
 
+#[path = "tidy/permits.rs"]
+mod permits;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -446,22 +449,25 @@ fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
     }
 }
 
-#[test]
-fn the_sources_keep_the_rules() {
+/// Every source of the workspace, with its tests blanked.
+fn sources() -> Vec<Source> {
     let root = root();
     let mut files = Vec::new();
     collect(&root, &mut files);
     assert!(files.len() > 20, "the sources were not found in {}", root.display());
-    let sources: Vec<Source> = files
-        .iter()
-        .map(|path| {
-            let text = fs::read_to_string(path).expect("a source file is readable text");
-            let inside = path.strip_prefix(&root).expect("collected under the root");
-            Source::new(&inside.to_string_lossy().replace('\\', "/"), &text)
-        })
-        .collect();
-    let breaches: Vec<String> =
-        with_test_modules(sources).iter().flat_map(Source::breaches).collect();
+    let sources = files.iter().map(|path| {
+        let text = fs::read_to_string(path).expect("a source file is readable text");
+        let inside = path.strip_prefix(&root).expect("collected under the root");
+        Source::new(&inside.to_string_lossy().replace('\\', "/"), &text)
+    });
+    with_test_modules(sources.collect())
+}
+
+#[test]
+fn the_sources_keep_the_rules() {
+    let sources = sources();
+    let mut breaches: Vec<String> = sources.iter().flat_map(Source::breaches).collect();
+    breaches.extend(permits::breaches(&sources));
     assert!(breaches.is_empty(), "{} breaches:\n{}", breaches.len(), breaches.join("\n"));
 }
 

@@ -231,8 +231,9 @@ impl StaffRoster {
         self.programs.get(id)
     }
 
-    /// Every emergency view, the oldest first.
-    pub fn emergencies(&self) -> &[Emergency] {
+    /// Every emergency view, the oldest first. It tells of patients: outside, the records hand it
+    /// out to whom they may.
+    pub(crate) fn emergencies(&self) -> &[Emergency] {
         &self.emergencies
     }
 
