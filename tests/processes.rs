@@ -1,6 +1,8 @@
 //! What operators live through, with the real `carnet`: its processes, files, sockets and exit
 //! codes. One file a story. The product that runs is the one that cargo built beside these tests.
 
+#[path = "processes/audit_tampering.rs"]
+mod audit_tampering;
 #[path = "processes/bad_input.rs"]
 mod bad_input;
 #[path = "processes/canaries.rs"]

@@ -16,9 +16,10 @@ use crate::audit::{AuditBatch, AuditEvent, AuditOutcome};
 use crate::store::index::{TrailFilter, TrailRow};
 use crate::store::ledger::Held;
 use crate::vault;
-use carnet_sync_protocol::id::{Channel, DocumentId};
+use carnet_sync_protocol::frontier::Head;
+use carnet_sync_protocol::id::{Channel, DocumentId, LogId};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Where a locked node's events wait.
 const WAITING: &str = "audit-waiting";
@@ -317,7 +318,7 @@ impl Records {
         let mut problems = crate::records::verify::VerifyReport::default();
         let mut after = 0;
         loop {
-            let page = self.ledger.of_channel(Channel::Audit, after, SLICE)?;
+            let page = self.ledger.of_channel_as_stored(Channel::Audit, after, SLICE)?;
             let Some(last) = page.last() else { break };
             after = last.arrival;
             for held in &page {
@@ -326,7 +327,14 @@ impl Records {
                 report.events += self.verify_events(held, &mut report.problems)?;
             }
         }
+        self.verify_heads(Some(Channel::Audit), &mut problems)?;
         report.problems.extend(problems.problems);
+        if self.charts()?.index.trail_count()? != report.events {
+            report.problems.push(
+                "the index lists other events than the trail holds; delete index.db to rebuild it"
+                    .into(),
+            );
+        }
         self.verify_tails(&mut report)?;
         report.ok = report.problems.is_empty();
         Ok(report)
@@ -353,33 +361,41 @@ impl Records {
         }
     }
 
+    fn cut_off(&self, log: &LogId, head: &Head, peer: &str) -> String {
+        let held = self.ledger.heads(log).iter().map(|held| held.sequence).max().unwrap_or(0);
+        let site = self.site_of(&log.author.node);
+        format!(
+            "the trail of {site} is cut off or another: {peer} holds it up to {}, this node up to {held}; sync to get it back",
+            head.sequence
+        )
+    }
+
     /// Compares the logs with what peers, and the receipts they signed, say of them.
     fn verify_tails(&self, report: &mut TrailReport) -> Result<(), RecordsError> {
         let own = self.keyring.node();
         let mut witnessed: BTreeMap<_, u64> = BTreeMap::new();
         for peer in self.ledger.peers()? {
-            let mut known = self.ledger.peer_frontier(&peer.transport)?.unwrap_or_default();
-            if let Some(receipt) = self.last_receipt(&peer.transport)? {
-                for (log, heads) in receipt.frontier.0 {
-                    known.0.entry(log).or_default().extend(heads);
+            let theirs = self.ledger.peer_frontier(&peer.transport)?.unwrap_or_default();
+            // What a receipt names, both ends held; what a peer holds besides of other nodes' logs
+            // may still be on its way.
+            let both = self.last_receipt(&peer.transport)?.map(|receipt| receipt.frontier);
+            let both = both.unwrap_or_default();
+            let own_logs = theirs.0.iter().filter(|(log, _)| log.author.node == own);
+            let mut known: BTreeMap<LogId, BTreeSet<Head>> = BTreeMap::new();
+            for (log, heads) in own_logs.chain(&both.0) {
+                if log.channel == Channel::Audit {
+                    known.entry(*log).or_default().extend(heads);
                 }
             }
             let mut witness = false;
-            for (log, heads) in &known.0 {
-                if log.channel != Channel::Audit {
-                    continue;
-                }
+            for (log, heads) in &known {
                 for head in heads {
                     if self.ledger.knows(log, head)? {
                         witness |= log.author.node == own;
                         let most = witnessed.entry(*log).or_default();
                         *most = (*most).max(head.sequence);
-                    } else if log.author.node == own {
-                        let held = self.ledger.heads(log).iter().map(|h| h.sequence).max();
-                        report.problems.push(format!(
-                            "the trail of this node is cut off: {} holds it up to {}, this node up to {}; sync to get it back",
-                            peer.site, head.sequence, held.unwrap_or(0)
-                        ));
+                    } else {
+                        report.problems.push(self.cut_off(log, head, &peer.site));
                     }
                 }
             }

@@ -12,7 +12,7 @@ use crate::chart::{Document, canonical};
 use crate::store::ledger::Held;
 use crate::vault;
 use carnet_sync_protocol::entry::{ENTRY_DOMAIN, verify};
-use carnet_sync_protocol::id::{Channel, DocumentId, EntryId};
+use carnet_sync_protocol::id::{Channel, DocumentId};
 use serde::Serialize;
 
 /// Problems listed at most; the rest are counted.
@@ -87,7 +87,7 @@ impl Records {
             }
             progress(report.entries, total);
         }
-        self.verify_heads(report)
+        self.verify_heads(None, report)
     }
 
     pub(super) fn verify_entry(
@@ -108,8 +108,8 @@ impl Records {
             report.add(format!("{place}: altered, its hash does not fit"));
             return Ok(());
         }
-        if entry.header.sequence > 1 && !self.follows(&entry.header.previous)? {
-            report.add(format!("{place}: the entry before it is missing"));
+        if entry.header.sequence > 1 && !self.follows(held)? {
+            report.add(format!("{place}: the entry before it is missing or came after it"));
         }
         let node = &entry.header.log.author.node;
         if let Some(signature) = &held.signature {
@@ -125,12 +125,19 @@ impl Records {
         Ok(())
     }
 
-    fn follows(&self, previous: &EntryId) -> Result<bool, RecordsError> {
-        Ok(self.ledger.stamp(previous)?.is_some())
+    fn follows(&self, held: &Held) -> Result<bool, RecordsError> {
+        let before = self.ledger.stamp(&held.entry.header.previous)?;
+        Ok(before.is_some_and(|before| before.arrival < held.arrival))
     }
 
-    fn verify_heads(&self, report: &mut VerifyReport) -> Result<(), RecordsError> {
-        for (log, heads) in &self.ledger.frontier().0 {
+    /// That every log, or every one of a channel, ends with a signature.
+    pub(super) fn verify_heads(
+        &self,
+        of: Option<Channel>,
+        report: &mut VerifyReport,
+    ) -> Result<(), RecordsError> {
+        let logs = self.ledger.frontier().0.iter();
+        for (log, heads) in logs.filter(|(log, _)| of.is_none_or(|of| of == log.channel)) {
             for head in heads {
                 let held = self.ledger.entry(&head.id);
                 if !matches!(&held, Ok(Some(held)) if held.signature.is_some()) {

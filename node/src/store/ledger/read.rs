@@ -155,13 +155,22 @@ impl Ledger {
 
     /// The next entries of one channel after an arrival.
     pub fn of_channel(&self, channel: Channel, after: u64, limit: usize) -> Result<Vec<Held>> {
+        self.checked(self.of_channel_as_stored(channel, after, limit)?)
+    }
+
+    /// The same without a check of their ids, as [`Self::by_arrival`] gives them.
+    pub fn of_channel_as_stored(
+        &self,
+        channel: Channel,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<Held>> {
         // Found through the branches, since a channel may be a small part of the ledger.
         let tail = "WHERE e.arrival IN (
                 SELECT x.arrival FROM logs y JOIN branches z USING (log) JOIN entries x USING (branch)
                 WHERE y.channel = ?1 AND +x.arrival > ?2 ORDER BY x.arrival LIMIT ?3)
             ORDER BY e.arrival";
-        let found = (channel.number(), after as i64, limit as i64);
-        self.checked(self.read_entries(tail, found)?)
+        self.read_entries(tail, (channel.number(), after as i64, limit as i64))
     }
 
     /// The next entries of one document after an arrival.
