@@ -163,6 +163,16 @@ impl Records {
         self.charts.as_mut().ok_or(RecordsError::Locked)
     }
 
+    /// Lets each database grow by so many pages at most, as on a disk that is nearly full, until
+    /// told otherwise or closed. For simulations, which can't fill a disk.
+    pub fn limit_growth(&self, pages: Option<u32>) -> Result<(), RecordsError> {
+        self.ledger.limit_growth(pages)?;
+        match &self.charts {
+            Some(charts) => Ok(charts.index.limit_growth(pages)?),
+            None => Ok(()),
+        }
+    }
+
     /// Saves what helps the next start, and closes.
     pub fn close(mut self) {
         if let Err(error) = self.save_documents().and_then(|()| self.commit().map(|_| ())) {

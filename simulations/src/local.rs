@@ -5,7 +5,7 @@
 //! write on this disk has.
 
 mod baseline;
-mod node;
+pub mod node;
 mod wire;
 
 use carnet_node::access::{Action, operator_permit};

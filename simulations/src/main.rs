@@ -2,8 +2,21 @@
 //!
 //! Each subcommand prints one JSON object, so that figures in `docs/benchmarks.md` can be repeated.
 
+mod chance;
+mod checks;
+mod clinic;
 mod dictionary;
+mod faults;
+mod histories;
+mod journal;
 mod local;
+mod meddle;
+mod mutants;
+mod network;
+mod rogue;
+mod shrink;
+mod workload;
+mod world;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -18,6 +31,10 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Live seeded histories of a practice, with faults, and check what must hold
+    Histories(histories::Arguments),
+    /// Plant bugs, and look for each with histories
+    Mutants(mutants::Arguments),
     /// Measure one node on this machine, and a sync on loopback
     Local(local::Arguments),
     /// Train the compression dictionary on invented patients and, if given, official examples.
@@ -26,6 +43,8 @@ enum Command {
 
 fn main() -> ExitCode {
     let done = match Arguments::parse().command {
+        Command::Histories(arguments) => histories::run(&arguments),
+        Command::Mutants(arguments) => mutants::run(&arguments),
         Command::Local(arguments) => local::run(&arguments),
         Command::TrainDictionary(arguments) => dictionary::run(&arguments).map_err(Into::into),
     };

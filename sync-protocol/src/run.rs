@@ -146,13 +146,16 @@ impl Run {
 
     /// Where the run ends; nothing if it is empty. The signature is not looked at.
     pub fn head(&self, practice: PracticeId) -> Option<Head> {
-        let mut head = None;
+        self.heads(practice).last()
+    }
+
+    /// The place and the id of each entry, in order. The signature is not looked at.
+    pub fn heads(&self, practice: PracticeId) -> impl Iterator<Item = Head> {
         let mut previous = self.previous;
-        for (sequence, item) in (self.first_sequence..).zip(&self.items) {
+        (self.first_sequence..).zip(&self.items).map(move |(sequence, item)| {
             previous = item.header(practice, self.log, sequence, previous).id();
-            head = Some(Head { sequence, id: previous });
-        }
-        head
+            Head { sequence, id: previous }
+        })
     }
 
     /// The run that carries these consecutive entries of one log, or nothing if there are none.

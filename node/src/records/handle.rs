@@ -139,7 +139,7 @@ impl Handle {
 
 /// Makes a call, whole or not at all. A panic in it is a defect of ours and is undone like an error:
 /// were it to end this thread, nobody could read a chart until somebody unlocks the node again.
-fn guarded<T>(
+pub fn guarded<T>(
     records: &mut Records,
     f: impl FnOnce(&mut Records) -> Result<T, RecordsError>,
 ) -> Result<T, RecordsError> {

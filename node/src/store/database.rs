@@ -77,11 +77,10 @@ impl Database {
     }
 
     /// Lets the file grow by so many pages at most, as a disk does that is nearly full.
-    #[cfg(test)]
-    pub(super) fn limit_growth(&self, pages: Option<u32>) {
-        let now: u32 = self.value("PRAGMA page_count").expect("a count");
-        let limit = pages.map_or(u32::MAX - 1, |pages| now + pages);
-        self.value::<i64>(&format!("PRAGMA max_page_count = {limit}")).expect("a limit");
+    pub(super) fn limit_growth(&self, pages: Option<u32>) -> Result<()> {
+        let now: u32 = self.value("PRAGMA page_count")?;
+        let limit = pages.map_or(u32::MAX - 1, |pages| now.saturating_add(pages));
+        self.value::<i64>(&format!("PRAGMA max_page_count = {limit}")).map(drop)
     }
 
     /// Gives SQLCipher the key; the first thing to be done with an encrypted file.

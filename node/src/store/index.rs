@@ -183,13 +183,18 @@ impl Index {
         Ok(())
     }
 
-    /// Its connection, for tests that let it fail.
+    /// Lets the next commit fail, or the file grow by so many pages at most.
     #[cfg(test)]
     pub fn let_fail(&self, commit: bool, pages: Option<u32>) {
         if commit {
             self.database.fail_commit();
         }
-        self.database.limit_growth(pages);
+        self.database.limit_growth(pages).expect("a limit");
+    }
+
+    /// Lets the file grow by so many pages at most, as a disk does that is nearly full.
+    pub fn limit_growth(&self, pages: Option<u32>) -> Result<()> {
+        self.database.limit_growth(pages)
     }
 
     /// SQLite's own check of the file; empty when it is sound.

@@ -154,7 +154,12 @@ impl Ledger {
         if commit {
             self.database.fail_commit();
         }
-        self.database.limit_growth(pages);
+        self.database.limit_growth(pages).expect("a limit");
+    }
+
+    /// Lets the file grow by so many pages at most, as a disk does that is nearly full.
+    pub fn limit_growth(&self, pages: Option<u32>) -> Result<()> {
+        self.database.limit_growth(pages)
     }
 
     /// Whether a transaction is open.

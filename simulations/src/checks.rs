@@ -1,0 +1,321 @@
+//! The oracles: what must hold whatever happens (DESIGN section 1), each with a name.
+//!
+//! They look from the outside: at what nodes acknowledge, send, hold and show. What is written
+//! here knows nothing of how charts merge but this: whoever writes sees what it replaces.
+
+mod judge;
+mod shown;
+
+pub use judge::Witnesses;
+pub use shown::{Shown, agree};
+
+use crate::workload::{Token, Write};
+use carnet_node::identity::roster::Standing;
+use carnet_node::identity::statement::{EpochKind, WrapSubject};
+use carnet_node::records::{Advance, Records};
+use carnet_sync_protocol::entry::Run;
+use carnet_sync_protocol::frontier::Head;
+use carnet_sync_protocol::id::{Author, Channel, EntryId, EpochId, LogId, NodeId, PracticeId};
+use carnet_sync_protocol::message::Message;
+use carnet_sync_protocol::session::{CloseReason, Lane};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+/// Something that must not be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Flaw {
+    /// The oracle that says so.
+    pub oracle: &'static str,
+    /// What it saw.
+    pub what: String,
+}
+
+impl Flaw {
+    /// What an oracle saw.
+    pub const fn new(oracle: &'static str, what: String) -> Self {
+        Self { oracle, what }
+    }
+
+    /// The simulation itself could not go on.
+    pub fn harness(what: &str, error: &dyn fmt::Display) -> Self {
+        Self::new("the simulation itself", format!("{what}: {error}"))
+    }
+}
+
+impl fmt::Display for Flaw {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "[{}] {}", self.oracle, self.what)
+    }
+}
+
+/// A write, and what became of it.
+struct Written {
+    at: usize,
+    write: Write,
+    acknowledged: bool,
+    /// The disk on which it was made durable was put back, and no other node had it.
+    lost: bool,
+    /// The disk on which it was made durable was put back.
+    set_back: bool,
+}
+
+/// What is known to have happened.
+#[derive(Default)]
+pub struct Facts {
+    /// The practice, once it is founded.
+    pub practice: Option<PracticeId>,
+    writes: BTreeMap<Token, Written>,
+    /// The entries that the authors themselves wrote.
+    genuine: BTreeSet<EntryId>,
+    /// The heads that the authors themselves committed.
+    committed: BTreeMap<LogId, BTreeSet<Head>>,
+    /// The heads of a node's own logs at the last look.
+    seen: BTreeMap<(usize, LogId), Vec<Head>>,
+    /// The latest that the clocks of a node ever showed.
+    latest_ms: BTreeMap<NodeId, u64>,
+    /// The entries of runs on their way: from, to, and where the run ends.
+    travelling: BTreeMap<(usize, usize, EntryId), Vec<EntryId>>,
+    /// Entries of which the acknowledgement has arrived: from and to.
+    acknowledged: BTreeSet<(usize, usize, EntryId)>,
+    /// Who may have to write in the place of what it wrote before, since nothing tells it.
+    may_fork: BTreeSet<(usize, Author)>,
+    /// Who was told that others know more of what it wrote than it does, as whom.
+    warned: BTreeSet<(usize, Author)>,
+    /// The logs in which a sequence number was used twice.
+    forked: BTreeSet<LogId>,
+    /// The words that somebody wrote in a way in which no honest node would, and whether they may
+    /// be shown.
+    lies: BTreeMap<Token, bool>,
+    /// Up to where nodes that did not know of a cut took what was written behind it.
+    leaked: BTreeMap<LogId, u64>,
+}
+
+impl Facts {
+    /// A commit at a node.
+    pub fn committed(&mut self, at: usize, node: NodeId, news: &Advance) -> Result<(), Flaw> {
+        for (log, heads) in news.iter().filter(|(log, _)| log.author.node == node) {
+            let known = self.committed.entry(*log).or_default();
+            for head in heads {
+                let again = known
+                    .iter()
+                    .any(|other| other.sequence >= head.sequence && !known.contains(head));
+                known.insert(*head);
+                if !again {
+                    continue;
+                }
+                self.forked.insert(*log);
+                if !self.may_fork.contains(&(at, log.author)) {
+                    return Err(Flaw::new(
+                        "no sequence number is used twice but by a clone that nothing tells",
+                        format!("c{at} writes {} {} again", log.channel.name(), head.sequence),
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether somebody wrote what no honest node would.
+    pub fn has_rogues(&self) -> bool {
+        !self.lies.is_empty()
+    }
+
+    /// Somebody wrote what no honest node would.
+    pub fn lied(&mut self, token: Token, may_be_shown: bool) {
+        self.lies.insert(token, may_be_shown);
+    }
+
+    /// A node goes back in time, or a copy of it begins to run, and nothing on it shows that.
+    pub fn may_fork(&mut self, at: usize, author: Author) {
+        self.may_fork.insert((at, author));
+    }
+
+    /// A node is told that others know more of what it wrote in this life than it does.
+    pub fn warned(&mut self, at: usize, author: Author) {
+        self.warned.insert((at, author));
+    }
+
+    /// Looks at what a node has written since the last look: `own` work, or what it wrote by the
+    /// way while it answered others. `latest_ms` is the latest that its clock ever showed.
+    pub fn watch(
+        &mut self,
+        at: usize,
+        records: &Records,
+        own: bool,
+        latest_ms: u64,
+    ) -> Result<(), Flaw> {
+        let author = records.author();
+        let latest = self.latest_ms.entry(author.node).or_default();
+        *latest = latest_ms.max(*latest);
+        let logs = records.frontier().0.iter();
+        for (log, heads) in logs.filter(|(log, _)| log.author.node == author.node) {
+            let seen = self.seen.get(&(at, *log)).cloned().unwrap_or_default();
+            if seen == *heads {
+                continue;
+            }
+            for head in heads.iter().filter(|head| !seen.contains(head)) {
+                let runs = records.load(log, &seen, *head, usize::MAX >> 1);
+                for run in runs.map_err(|error| Flaw::harness("looking", &error))? {
+                    let mine = own || (log.author == author && log.channel == Channel::Control);
+                    self.authored(at, records, &run, mine)?;
+                }
+            }
+            self.seen.insert((at, *log), heads.clone());
+        }
+        Ok(())
+    }
+
+    /// A run that a node holds of its own; it wrote it only if it is `mine`.
+    fn authored(
+        &mut self,
+        at: usize,
+        records: &Records,
+        run: &Run,
+        mine: bool,
+    ) -> Result<(), Flaw> {
+        let Some(practice) = self.practice else { return Ok(()) };
+        for (head, item) in run.heads(practice).zip(&run.items) {
+            if self.genuine.contains(&head.id) {
+                continue;
+            }
+            let place = format!("{} {}", run.log.channel.name(), head.sequence);
+            if !mine {
+                let what = format!("c{at} took {place} for its own and never wrote it");
+                return Err(Flaw::new("nothing forged is accepted", what));
+            }
+            if self.warned.contains(&(at, run.log.author)) {
+                return Err(Flaw::new(
+                    "who is told that others know more begins a new life",
+                    format!("c{at} writes {place} as before"),
+                ));
+            }
+            let latest_ms = self.latest_ms.get(&run.log.author.node).copied().unwrap_or(0);
+            // Times of one millisecond are counted on.
+            if item.time.unix_ms() > latest_ms + 1_000 {
+                let what = format!("c{at} dates {place} later than its clock ever showed");
+                return Err(Flaw::new("no clock is dragged along", what));
+            }
+            if exposed(records, run.log.channel, &item.epoch) {
+                return Err(Flaw::new(
+                    "who is cut off can't read what is written by who knows",
+                    format!(
+                        "c{at} writes {place} under a key of somebody whom it knows to be cut off"
+                    ),
+                ));
+            }
+            self.genuine.insert(head.id);
+        }
+        Ok(())
+    }
+
+    /// A node took what was written in a log, and knows of no cut.
+    pub fn leaked(&mut self, log: LogId, sequence: u64) {
+        let up_to = self.leaked.entry(log).or_default();
+        *up_to = sequence.max(*up_to);
+    }
+
+    /// Somebody wrote.
+    pub fn wrote(&mut self, at: usize, write: Write, acknowledged: bool) {
+        let written = Written { at, write, acknowledged, lost: false, set_back: false };
+        self.writes.insert(written.write.token, written);
+    }
+
+    /// A node's directory was put back; `holds` tells whether any node holds an entry now.
+    pub fn set_back(&mut self, at: usize, holds: impl Fn(&LogId, &Head) -> bool) {
+        self.acknowledged.retain(|(_, to, _)| *to != at);
+        self.warned.retain(|(who, _)| *who != at);
+        for written in self.writes.values_mut() {
+            written.set_back |= written.at == at;
+            if written.acknowledged && !written.lost {
+                written.lost = !written.write.place.iter().all(|(log, head)| holds(log, head));
+            }
+        }
+    }
+
+    /// A frame leaves.
+    pub fn sent(&mut self, from: usize, to: usize, lane: Lane, frame: &[u8]) -> Result<(), Flaw> {
+        let (Some(practice), Lane::Data(_)) = (self.practice, lane) else { return Ok(()) };
+        let Ok(run) = Run::from_bytes(frame) else { return Ok(()) };
+        let heads: Vec<Head> = run.heads(practice).collect();
+        // In a forked log a run may have to carry entries of a sibling branch.
+        let straight = !self.forked.contains(&run.log);
+        for head in heads.iter().filter(|_| straight) {
+            if self.acknowledged.contains(&(from, to, head.id)) {
+                return Err(Flaw::new(
+                    "nothing is sent twice after its acknowledgement",
+                    format!(
+                        "c{from} sends {} {} to c{to} again",
+                        run.log.channel.name(),
+                        head.sequence
+                    ),
+                ));
+            }
+        }
+        if let Some(last) = heads.last() {
+            let ids = heads.iter().map(|head| head.id).collect();
+            self.travelling.insert((from, to, last.id), ids);
+        }
+        Ok(())
+    }
+
+    /// A frame arrives.
+    pub fn arrived(&mut self, at: usize, from: usize, lane: Lane, frame: &[u8]) {
+        if lane != Lane::Control {
+            return;
+        }
+        let Ok(Message::Acknowledge(acks)) = Message::from_bytes(frame) else { return };
+        for ack in acks.iter().filter(|ack| ack.refused.is_none()) {
+            for id in self.travelling.get(&(at, from, ack.last.id)).into_iter().flatten() {
+                self.acknowledged.insert((at, from, *id));
+            }
+        }
+    }
+
+    /// A session between honest nodes is over.
+    pub fn ended(&self, at: usize, peer: usize, reason: &CloseReason) -> Result<(), Flaw> {
+        match reason {
+            CloseReason::Violation(violation) => Err(Flaw::new(
+                "honest nodes keep the protocol",
+                format!("c{at} says that c{peer} broke it: {violation}"),
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// A node starts again: what it acknowledged must be there.
+    pub fn survived(&self, at: usize, holds: impl Fn(&LogId, &Head) -> bool) -> Result<(), Flaw> {
+        let own = self
+            .writes
+            .values()
+            .filter(|written| written.at == at && written.acknowledged && !written.set_back);
+        for written in own {
+            if !written.write.place.iter().all(|(log, head)| holds(log, head)) {
+                return Err(Flaw::new(
+                    "acknowledged means durable",
+                    format!("c{at} lost write {} after it was acknowledged", written.write.token),
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether somebody whom a node knows to be cut off has the key of an epoch, while the node has
+/// that of another one that the practice writes under.
+fn exposed(records: &Records, channel: Channel, epoch: &EpochId) -> bool {
+    let roster = records.roster();
+    let Some(kind) = EpochKind::of(channel).filter(|_| *epoch != EpochId::ZERO) else {
+        return false;
+    };
+    let has =
+        |epoch: EpochId, hpke| roster.wraps_for(WrapSubject::Epoch(epoch), hpke).next().is_some();
+    let own = records.keyring().keys().hpke;
+    let better = roster.current_epoch(kind).filter(|better| better != epoch && has(*better, own));
+    let Some(better) = better else { return false };
+    roster.nodes().any(|node| {
+        let hpke = node.body.keys.hpke;
+        matches!(roster.standing(&node.node()), Standing::Revoked | Standing::Suspended)
+            && has(*epoch, hpke)
+            && !has(better, hpke)
+    })
+}

@@ -1,0 +1,498 @@
+//! Staff at work: they register, note, order, correct, sign, retract, relabel, delete and decide.
+//!
+//! Everything that somebody writes carries a *token*, a word that is nowhere else. What somebody
+//! saw just before is noted with it. So whether a value vanished unseen can be told from the
+//! outside, by looking for words in what a node shows, without knowing how charts merge.
+
+use crate::chance::Chance;
+use carnet_node::access::{Action, Permit, operator_permit};
+use carnet_node::chart::{Choice, Resource, ResourceKey};
+use carnet_node::records::import::{Import, Source};
+use carnet_node::records::read::CONFLICT_URL;
+use carnet_node::records::{Records, RecordsError};
+use carnet_node::sample::{Generator, Size};
+use carnet_node::store::index::Listing;
+use carnet_sync_protocol::frontier::Head;
+use carnet_sync_protocol::id::LogId;
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A word that is written once.
+pub type Token = u32;
+
+/// Leave to do something; staff accounts are not what is simulated.
+pub fn permit(action: Action) -> Permit {
+    operator_permit(action)
+}
+
+/// What a node shows of a resource, as far as tokens go.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sight {
+    /// The undisputed tokens by element.
+    pub plain: BTreeMap<String, BTreeSet<Token>>,
+    /// The tokens in an open conflict, by the conflict's element.
+    pub disputed: BTreeMap<String, BTreeSet<Token>>,
+}
+
+impl Sight {
+    /// Looks at a resource as it is shown.
+    pub fn of(resource: &Value) -> Self {
+        let mut sight = Self::default();
+        for (element, value) in resource.as_object().into_iter().flatten() {
+            match value.as_array().filter(|_| element == "extension") {
+                Some(extensions) => extensions.iter().for_each(|one| sight.extension(one)),
+                None => sight.plain(element, value),
+            }
+        }
+        let disputed: BTreeSet<Token> = sight.disputed.values().flatten().copied().collect();
+        sight.plain.values_mut().for_each(|tokens| tokens.retain(|t| !disputed.contains(t)));
+        sight
+    }
+
+    fn plain(&mut self, element: &str, value: &Value) {
+        let found = tokens(&value.to_string());
+        if !found.is_empty() {
+            self.plain.entry(element.to_owned()).or_default().extend(found);
+        }
+    }
+
+    fn extension(&mut self, extension: &Value) {
+        if extension["url"] != CONFLICT_URL {
+            return self.plain("extension", extension);
+        }
+        let element = extension["extension"][0]["valueString"].as_str().unwrap_or_default();
+        let found = tokens(&extension.to_string());
+        self.disputed.entry(element.to_owned()).or_default().extend(found);
+    }
+
+    /// Whether a token is shown, disputed or not.
+    pub fn shows(&self, token: Token) -> bool {
+        self.plain.values().chain(self.disputed.values()).any(|tokens| tokens.contains(&token))
+    }
+}
+
+/// The word of a token.
+pub fn word(token: Token) -> String {
+    format!("tok{token}q")
+}
+
+/// The tokens in a text.
+pub fn tokens(text: &str) -> BTreeSet<Token> {
+    let found = text.match_indices("tok").filter_map(|(at, mark)| {
+        let rest = &text[at + mark.len()..];
+        let (number, _) = rest.split_once('q')?;
+        number.parse().ok()
+    });
+    found.collect()
+}
+
+/// What an act did to a resource.
+#[derive(Clone, Debug)]
+pub struct Write {
+    /// The word that it wrote; an act that writes none (a choice, a deletion) has one all the same.
+    pub token: Token,
+    /// The resource.
+    pub key: ResourceKey,
+    /// What it was, for the log of the history.
+    pub what: &'static str,
+    /// Whether the word is in the resource from here on.
+    pub spoken: bool,
+    /// The tokens that it replaced, all of which whoever wrote had been shown.
+    pub replaced: BTreeSet<Token>,
+    /// Where the entries of the act end, in the author's logs.
+    pub place: Vec<(LogId, Head)>,
+}
+
+/// The patients and resources of a practice, as everybody knows them by name.
+#[derive(Clone, Debug, Default)]
+pub struct Catalogue {
+    /// Ids of patients.
+    pub patients: Vec<String>,
+    /// Everything that was ever written.
+    pub resources: Vec<ResourceKey>,
+}
+
+impl Catalogue {
+    /// Notes a resource.
+    pub fn add(&mut self, key: &ResourceKey) {
+        if !self.resources.contains(key) {
+            self.resources.push(key.clone());
+            if key.kind == "Patient" {
+                self.patients.push(key.id.clone());
+            }
+        }
+    }
+}
+
+/// What came of an act.
+#[derive(Debug)]
+pub struct Done {
+    /// What was written, if anything.
+    pub write: Option<Write>,
+    /// Resources that nobody knew before.
+    pub new: Vec<ResourceKey>,
+}
+
+/// Somebody at a node.
+pub struct Staff<'a> {
+    /// The node.
+    pub records: &'a mut Records,
+    /// What there is.
+    pub catalogue: &'a Catalogue,
+    /// Draws what is done.
+    pub chance: Chance,
+    /// The word for this act.
+    pub token: Token,
+}
+
+type Outcome = Result<Done, RecordsError>;
+
+/// What can be written for a patient: type, an element that takes free text, and how it is nested.
+const KINDS: [(&str, &[&str]); 7] = [
+    ("AllergyIntolerance", &["note", "reaction"]),
+    ("MedicationRequest", &["dosageInstruction", "note"]),
+    ("Condition", &["note", "code"]),
+    ("Observation", &["valueString"]),
+    ("Appointment", &["description", "comment"]),
+    ("Coverage", &["subscriberId", "dependent"]),
+    ("Composition", &["title", "section"]),
+];
+
+/// The label of a restricted record.
+const RESTRICTED: &str = "http://terminology.hl7.org/CodeSystem/v3-Confidentiality";
+
+impl Staff<'_> {
+    /// Does something.
+    pub fn act(mut self) -> Outcome {
+        match self.chance.below(100) {
+            0..8 => self.register(),
+            8..30 => self.create(),
+            30..62 => self.edit(),
+            62..70 => self.rewrite(),
+            70..76 => self.close(),
+            76..80 => self.delete(),
+            80..92 => self.decide(),
+            92..97 => self.relabel(),
+            _ => self.rehome(),
+        }
+    }
+
+    /// A patient of the sample, with some or all of a first visit.
+    pub fn register(mut self) -> Outcome {
+        let mut generator = Generator::new(self.chance.below(50), crate::clinic::BEGIN_MS);
+        let mut bundle = generator.patient(Size::Small);
+        if !self.chance.one_in(6) {
+            keep_patient(&mut bundle);
+        }
+        let source = Source { name: "visit".into(), bytes: bundle.to_string().into() };
+        let mut import = Import::new(vec![source]);
+        while self.records.import_next(&permit(Action::Import), &mut import)? {}
+        let report = import.into_report();
+        if let Some(failure) = report.failures.first() {
+            return Err(RecordsError::Bug(format!("the sample is not taken: {}", failure.reason)));
+        }
+        let page = Listing { kind: Some("Patient".into()), limit: 500, ..Listing::default() };
+        let shown = self.records.list(&permit(Action::Read), &page)?.shown;
+        let known: BTreeSet<&String> = self.catalogue.patients.iter().collect();
+        let mut new = Vec::new();
+        for patient in shown.iter().filter_map(|shown| shown.resource["id"].as_str()) {
+            if !known.contains(&patient.to_owned()) {
+                let page =
+                    Listing { patient: Some(patient.to_owned()), limit: 500, ..Listing::default() };
+                for shown in self.records.list(&permit(Action::Read), &page)?.shown {
+                    new.push(key_of(&shown.resource)?);
+                }
+            }
+        }
+        let Some(key) = new.first().cloned() else { return nothing() };
+        let write = self.write("registers", key, false, BTreeSet::new());
+        Ok(Done { write: Some(write), new })
+    }
+
+    /// Something new for a patient; sometimes under an id that others may choose at the same time.
+    fn create(mut self) -> Outcome {
+        let Some(patient) = self.chance.pick(&self.catalogue.patients).cloned() else {
+            return self.register();
+        };
+        let (kind, elements) = *self.chance.pick(&KINDS).unwrap_or(&KINDS[0]);
+        let id = if self.chance.one_in(4) {
+            format!("shared{}", self.chance.below(3))
+        } else {
+            format!("r{}", self.token)
+        };
+        let key = ResourceKey::new(kind, &id).map_err(bad)?;
+        let seen = self.see(&key)?;
+        let mut body = json!({"resourceType": kind, "id": id, "status": "active"});
+        let person = json!({"reference": format!("Patient/{patient}")});
+        match kind {
+            "AllergyIntolerance" => body["patient"] = person,
+            "Appointment" => {
+                body["participant"] = json!([{"actor": person, "status": "accepted"}]);
+            }
+            "Coverage" => body["beneficiary"] = person,
+            _ => body["subject"] = person,
+        }
+        body[elements[0]] = text_in(elements[0], self.token);
+        let replaced = seen.map(|sight| all_plain(&sight)).unwrap_or_default();
+        self.put(body)?;
+        let write = self.write("creates", key.clone(), true, replaced);
+        Ok(Done { write: Some(write), new: vec![key] })
+    }
+
+    /// One element of something.
+    fn edit(mut self) -> Outcome {
+        let Some((key, body, sight)) = self.find(|_| true)? else { return nothing() };
+        let elements = elements_of(&key.kind);
+        let Some(element) = self.chance.pick(elements).copied() else { return nothing() };
+        let value = text_in(element, self.token);
+        if body["status"] == "entered-in-error" && self.chance.one_in(2) {
+            return nothing();
+        }
+        let change = [(element.to_owned(), Some(value))];
+        let saved = self.records.set_element(&permit(Action::Write), &key, &change)?;
+        if !saved.changed {
+            return Err(RecordsError::Bug("a new word changed nothing".into()));
+        }
+        let replaced = if is_record(&key.kind) {
+            all_plain(&sight)
+        } else {
+            sight.plain.get(element).cloned().unwrap_or_default()
+        };
+        wrote(self.write("edits", key, true, replaced))
+    }
+
+    /// The whole of something as it is shown, with one element changed.
+    fn rewrite(mut self) -> Outcome {
+        let Some((key, mut body, sight)) = self.find(|_| true)? else { return nothing() };
+        let elements = elements_of(&key.kind);
+        let Some(element) = self.chance.pick(elements).copied() else { return nothing() };
+        body[element] = text_in(element, self.token);
+        let replaced = if is_record(&key.kind) {
+            all_plain(&sight)
+        } else {
+            sight.plain.get(element).cloned().unwrap_or_default()
+        };
+        self.put(body)?;
+        wrote(self.write("rewrites", key, true, replaced))
+    }
+
+    /// Signs a note, stops an order, retracts.
+    fn close(mut self) -> Outcome {
+        let Some((key, body, sight)) = self.find(|key| !is_record(&key.kind))? else {
+            return nothing();
+        };
+        let status = match key.kind.as_str() {
+            "Composition" if body["status"] != "final" => "final",
+            "MedicationRequest" if body["status"] == "active" => "stopped",
+            "Patient" => return nothing(),
+            _ => "entered-in-error",
+        };
+        let change = [("status".to_owned(), Some(json!(status)))];
+        self.records.set_element(&permit(Action::Write), &key, &change)?;
+        let replaced = sight.plain.get("status").cloned().unwrap_or_default();
+        wrote(self.write("closes", key, false, replaced))
+    }
+
+    fn delete(mut self) -> Outcome {
+        let Some((key, _, _)) = self.find(|key| key.kind != "Patient")? else { return nothing() };
+        self.records.delete(&permit(Action::Write), &key)?;
+        wrote(self.write("deletes", key, false, BTreeSet::new()))
+    }
+
+    /// Settles a conflict.
+    fn decide(mut self) -> Outcome {
+        let open = self.records.conflicts(&permit(Action::Read), None)?;
+        let Some(conflict) = self.chance.pick(&open).cloned() else { return nothing() };
+        let key = ResourceKey::parse(&conflict.resource).map_err(bad)?;
+        let ids: Vec<String> = conflict
+            .values
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(|value| value["id"].as_str().map(str::to_owned))
+            .collect();
+        let both = conflict.kind == "same-resource"
+            && !conflict.element.starts_with("_moved")
+            && self.chance.one_in(2);
+        let choice = match self.chance.pick(&ids) {
+            Some(id) if !both => Choice::Value(id.clone()),
+            _ => Choice::Both,
+        };
+        let sight = self.see(&key)?.unwrap_or_default();
+        self.records.resolve(
+            &permit(Action::Write),
+            &key,
+            &conflict.element,
+            choice,
+            &conflict.seen,
+        )?;
+        let replaced = sight.disputed.get(&conflict.element).cloned().unwrap_or_default();
+        wrote(self.write("decides", key, false, replaced))
+    }
+
+    /// Makes something restricted, or no longer so.
+    fn relabel(mut self) -> Outcome {
+        let Some((key, body, _)) = self.find(|key| key.kind != "Patient")? else {
+            return nothing();
+        };
+        let label = json!({"security": [{"system": RESTRICTED, "code": "R"}]});
+        let meta = if body["meta"]["security"].is_array() { None } else { Some(label) };
+        let change = [("meta".to_owned(), meta)];
+        self.records.set_element(&permit(Action::Write), &key, &change)?;
+        wrote(self.write("relabels", key, false, BTreeSet::new()))
+    }
+
+    /// Gives something to another patient, since it was written down with the wrong one.
+    fn rehome(mut self) -> Outcome {
+        let Some((key, body, _)) = self.find(|key| key.kind != "Patient")? else {
+            return nothing();
+        };
+        let Some(patient) = self.chance.pick(&self.catalogue.patients).cloned() else {
+            return nothing();
+        };
+        let of = ["subject", "patient", "beneficiary"];
+        let Some(element) = of.into_iter().find(|element| body.get(element).is_some()) else {
+            return nothing();
+        };
+        let change =
+            [(element.to_owned(), Some(json!({"reference": format!("Patient/{patient}")})))];
+        self.records.set_element(&permit(Action::Write), &key, &change)?;
+        wrote(self.write("rehomes", key, false, BTreeSet::new()))
+    }
+
+    fn put(&mut self, body: Value) -> Result<(), RecordsError> {
+        let resource = Resource::from_value(body).map_err(bad)?;
+        self.records.put(&permit(Action::Write), &resource).map(drop)
+    }
+
+    /// What is shown of a resource; nothing if it is not known here.
+    fn see(&mut self, key: &ResourceKey) -> Result<Option<Sight>, RecordsError> {
+        match self.records.read(&permit(Action::Read), key) {
+            Ok(shown) => Ok(Some(Sight::of(&shown.resource))),
+            Err(RecordsError::NoSuchResource { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Something that is known here, fits, and is not deleted.
+    fn find(
+        &mut self,
+        fits: impl Fn(&ResourceKey) -> bool,
+    ) -> Result<Option<(ResourceKey, Value, Sight)>, RecordsError> {
+        for _ in 0..4 {
+            // What was written lately is what several people work on.
+            let all = &self.catalogue.resources;
+            let lately = &all[all.len().saturating_sub(8)..];
+            let from = if self.chance.one_in(3) { all } else { lately };
+            let Some(key) = self.chance.pick(from).cloned() else { return Ok(None) };
+            if !fits(&key) || elements_of(&key.kind).is_empty() {
+                continue;
+            }
+            match self.records.read(&permit(Action::Read), &key) {
+                Ok(shown) if !shown.deleted => {
+                    let sight = Sight::of(&shown.resource);
+                    return Ok(Some((key, shown.resource, sight)));
+                }
+                Ok(_) | Err(RecordsError::NoSuchResource { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(None)
+    }
+
+    fn write(
+        &self,
+        what: &'static str,
+        key: ResourceKey,
+        spoken: bool,
+        replaced: BTreeSet<Token>,
+    ) -> Write {
+        let author = self.records.author();
+        let own = self.records.frontier().0.iter().filter(|(log, _)| log.author == author);
+        let place = own.filter_map(|(log, heads)| Some((*log, *heads.last()?))).collect();
+        Write { token: self.token, key, what, spoken, replaced, place }
+    }
+}
+
+/// Leaves only the patient and what of the first visit refers to nothing else.
+fn keep_patient(bundle: &mut Value) {
+    let Some(entries) = bundle["entry"].as_array_mut() else { return };
+    let patient = entries
+        .iter()
+        .find(|entry| entry["resource"]["resourceType"] == "Patient")
+        .and_then(|entry| entry["fullUrl"].as_str().map(str::to_owned));
+    entries.retain(|entry| {
+        let text = entry["resource"].to_string();
+        let references = text.matches("urn:uuid:").count();
+        entry["fullUrl"].as_str() == patient.as_deref()
+            || references == patient.iter().filter(|of| text.contains(of.as_str())).count()
+    });
+}
+
+fn nothing() -> Outcome {
+    Ok(Done { write: None, new: Vec::new() })
+}
+
+fn wrote(write: Write) -> Outcome {
+    Ok(Done { write: Some(write), new: Vec::new() })
+}
+
+fn bad(error: impl std::fmt::Display) -> RecordsError {
+    RecordsError::Bug(format!("the workload is wrong: {error}"))
+}
+
+fn key_of(resource: &Value) -> Result<ResourceKey, RecordsError> {
+    let part = |name: &str| resource[name].as_str().unwrap_or_default();
+    ResourceKey::new(part("resourceType"), part("id")).map_err(bad)
+}
+
+fn all_plain(sight: &Sight) -> BTreeSet<Token> {
+    sight.plain.values().flatten().copied().collect()
+}
+
+/// Types that merge as a whole.
+fn is_record(kind: &str) -> bool {
+    matches!(kind, "Observation" | "Encounter" | "DiagnosticReport" | "Immunization")
+}
+
+fn elements_of(kind: &str) -> &'static [&'static str] {
+    match kind {
+        "Patient" => &["maritalStatus", "address", "telecom"],
+        "Encounter" => &["reasonCode"],
+        other => KINDS.iter().find(|(name, _)| *name == other).map_or(&[], |(_, of)| of),
+    }
+}
+
+/// A value of this element that holds the word.
+fn text_in(element: &str, token: Token) -> Value {
+    let text = word(token);
+    match element {
+        "maritalStatus" | "code" => json!({"text": text}),
+        "address" | "note" | "dosageInstruction" | "reasonCode" => json!([{"text": text}]),
+        "telecom" => json!([{"system": "other", "value": text}]),
+        "reaction" => json!([{"description": text}]),
+        "section" => json!([{"title": text}]),
+        _ => text.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_are_found_where_they_are_shown() {
+        let shown = json!({"resourceType": "Patient", "maritalStatus": {"text": "tok1q and tok2q"},
+        "extension": [
+            {"url": "other", "valueString": "tok3q"},
+            {"url": CONFLICT_URL, "extension": [{"url": "element", "valueString": "address"},
+                {"url": "value", "extension": [{"url": "json", "valueString": "tok2q tok40q"}]}]}
+        ]});
+        let sight = Sight::of(&shown);
+        assert_eq!(sight.plain["maritalStatus"], BTreeSet::from([1]));
+        assert_eq!(sight.plain["extension"], BTreeSet::from([3]));
+        assert_eq!(sight.disputed["address"], BTreeSet::from([2, 40]));
+        assert!(sight.shows(40) && !sight.shows(4));
+        assert_eq!(tokens("tokq tok tok5 tok6q"), BTreeSet::from([6]));
+    }
+}
