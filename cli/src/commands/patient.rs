@@ -1,5 +1,6 @@
 //! `patient search|show|duplicates|link|unlink|distinct`.
 
+use super::status::clock;
 use crate::context::{Context, Failure, Outcome, Style, typed};
 use crate::session;
 use crate::words::Word;
@@ -179,6 +180,16 @@ fn warn(context: &Context, word: Word, first: &str, second: &str) -> Result<(), 
 
 fn show(context: &Context, shown: &Value) -> Result<(), Failure> {
     line(context, &shown["patient"])?;
+    for emergency in shown["emergencies"].as_array().into_iter().flatten() {
+        let time = clock(text(emergency, "time"), context.environment.unix_ms());
+        let gaps = [
+            ("who", text(emergency, "who")),
+            ("time", &time),
+            ("reason", text(emergency, "reason")),
+        ];
+        let told = context.words.fill(Word::ChartInEmergency, &gaps);
+        context.line(context.paint(Style::Yellow, &told))?;
+    }
     let person = shown["charts"].as_array().map_or(&[][..], Vec::as_slice);
     if person.len() > 1 {
         charts(context, person)?;

@@ -331,6 +331,9 @@ catalogue! {
     LoginUnlocked:
         "They may try again on this device.",
         "Cette personne peut réessayer sur cet appareil.";
+    ChartInEmergency:
+        "Opened in an emergency by {who}, {time}, and not signed off yet: {reason}",
+        "Ouvert en urgence par {who}, {time}, pas encore visé : {reason}";
     NewPasswordPrompt:
         "New password:",
         "Nouveau mot de passe :";

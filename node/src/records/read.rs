@@ -7,12 +7,14 @@ use super::door::Judge;
 use super::project::{Authored, Stamps};
 use super::{Records, RecordsError};
 use crate::access::{Action, Permit, Purpose};
+use crate::audit::AuditEvent;
 use crate::chart::{ResourceKey, canonical};
 use crate::store::index::{ConflictFilter, ConflictRow, Listing, ResourceRow};
 use crate::vault;
 use carnet_sync_protocol::id::NodeId;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
 
 /// The system of the tags that Carnet puts on what it shows.
 pub const TAG_SYSTEM: &str = "urn:carnet:tag";
@@ -121,11 +123,23 @@ impl Records {
         }
         let exporting = permit.action() == Action::Export;
         let mut event = self.event_of(permit, if exporting { "export" } else { "list" });
-        event.consents = judge.consents(page.patient.as_deref())?;
-        event.patient.clone_from(&page.patient);
         event.subject.clone_from(&page.kind);
-        event.count = shown.len() as u64;
-        self.note_event(event);
+        // Each patient whose chart was seen can be told so; linked charts are of several.
+        let mut patients: BTreeMap<Option<String>, u64> = BTreeMap::new();
+        if let Some(patient) = &page.patient {
+            patients.insert(Some(patient.clone()), 0);
+            for resource in &shown {
+                *patients.entry(resource.patient.clone()).or_default() += 1;
+            }
+        } else {
+            patients.insert(None, shown.len() as u64);
+        }
+        let mut events = Vec::new();
+        for (patient, count) in patients {
+            let consents = judge.consents(patient.as_deref())?;
+            events.push(AuditEvent { patient, count, consents, ..event.clone() });
+        }
+        events.into_iter().for_each(|event| self.note_event(event));
         Ok(Listed { shown, withheld, last })
     }
 

@@ -188,6 +188,10 @@ impl Records {
                 reason: emergency.reason.clone(),
             })
             .collect();
+        if views.is_empty() {
+            // That there is none is seen with the chart, which is on record itself.
+            return Ok(views);
+        }
         let mut event = self.event_of(permit, "read");
         event.patient = Some(patient.to_owned());
         event.subject = Some("review/emergencies".into());

@@ -45,9 +45,10 @@ pub async fn search(
 pub async fn patient(node: &Node, who: Who, patient: String) -> Result<Value, CommandError> {
     let key = key(&format!("Patient/{}", patient_id(&patient)))?;
     let id = key.id.clone();
-    let (head, person) = node
+    let (head, person, emergencies) = node
         .act(&who, Action::Read, move |records, permit| {
-            Ok((records.read(permit, &key)?, records.person(permit, &key.id)?))
+            let emergencies = records.emergencies_of(permit, &key.id)?;
+            Ok((records.read(permit, &key)?, records.person(permit, &key.id)?, emergencies))
         })
         .await?;
     let mut resources = Vec::new();
@@ -81,7 +82,7 @@ pub async fn patient(node: &Node, who: Who, patient: String) -> Result<Value, Co
     let charts: Vec<Value> = person.iter().map(|chart| chart_line(chart, &names)).collect();
     Ok(json!({
         "patient": patient_line(&head), "resource": head.resource, "charts": charts,
-        "resources": resources, "withheld": withheld,
+        "resources": resources, "withheld": withheld, "emergencies": emergencies,
     }))
 }
 
