@@ -759,8 +759,8 @@ catalogue! {
         "Nothing changed: it was so of {first} and {second} already.",
         "Rien n'a changé : c'était déjà ainsi pour {first} et {second}.";
     PersonCharts:
-        "One person, {count} charts; what follows is all that they hold:",
-        "Une personne, {count} dossiers ; ce qui suit est tout leur contenu :";
+        "One person, {count} {count|chart|charts}; what follows is all that they hold:",
+        "Une personne, {count} {count|dossier|dossiers} ; ce qui suit est tout leur contenu :";
     LinkDisputed:
         "  Disputed: {first} and {second} were linked, and somebody said otherwise at the same time. Decide with `carnet review`.",
         "  Contesté : {first} et {second} ont été liés, et quelqu'un a dit autre chose en même temps. Décidez par `carnet review`.";
