@@ -9,7 +9,7 @@
 
 mod note;
 
-use super::document::journal::Story;
+use super::document::journal::{Decision, Story, Touch};
 use super::grain::{self, Grain, grain};
 use super::register::{DELETED, MOVED, Register, WHOLE};
 use std::cell::RefCell;
@@ -61,6 +61,8 @@ pub(crate) struct Search<'a> {
     read: &'a ReadValue<'a>,
     /// For each touch, those apart from it, ascending.
     apart: Vec<Vec<u32>>,
+    /// All decisions, each with the touch that made it, ascending.
+    decisions: Vec<(u32, &'a Decision)>,
     values: RefCell<HashMap<(u32, u32), Option<Register>>>,
     /// Whether two touches, in a text, make a phrase together that neither wrote.
     phrases: RefCell<HashMap<(u32, u32, u32), bool>>,
@@ -94,15 +96,10 @@ impl<'a> Search<'a> {
             let earlier = std::mem::take(later);
             later.extend(touch.beside.iter().copied().chain(earlier));
         }
-        Self {
-            story,
-            kind,
-            name,
-            read,
-            apart,
-            values: RefCell::default(),
-            phrases: RefCell::default(),
-        }
+        let decided = |(at, touch): (u32, &'a Touch)| touch.decisions.iter().map(move |d| (at, d));
+        let decisions = (0..).zip(&story.touches).flat_map(decided).collect();
+        let (values, phrases) = (RefCell::default(), RefCell::default());
+        Self { story, kind, name, read, apart, decisions, values, phrases }
     }
 
     /// All open disagreements, ordered by element.
@@ -196,19 +193,13 @@ impl<'a> Search<'a> {
 
     /// Whether a decision (by `until`, if given) names both.
     fn is_decided(&self, question: &Question<'_>, a: u32, b: u32, until: Option<u32>) -> bool {
-        let first = a.max(b) as usize + 1;
-        let later =
-            (first as u32..).zip(&self.story.touches[first.min(self.story.touches.len())..]);
-        later
-            .filter(|(at, _)| {
-                until.is_none_or(|until| *at == until || self.story.before(*at, until))
-            })
-            .flat_map(|(_, touch)| &touch.decisions)
-            .any(|decision| {
-                (self.name)(decision.element) == question.element
-                    && decision.named.binary_search(&a).is_ok()
-                    && decision.named.binary_search(&b).is_ok()
-            })
+        self.decisions.iter().any(|(at, decision)| {
+            *at > a.max(b)
+                && until.is_none_or(|until| *at == until || self.story.before(*at, until))
+                && decision.named.binary_search(&a).is_ok()
+                && decision.named.binary_search(&b).is_ok()
+                && (self.name)(decision.element) == question.element
+        })
     }
 
     /// Whether `touch` gave way, toward `other`, to a later touch of its own side.
@@ -219,7 +210,10 @@ impl<'a> Search<'a> {
         other: u32,
         clean: &mut HashMap<(u32, u32), bool>,
     ) -> bool {
-        self.partners(question, other).any(|later| {
+        // The first one that came after it is the likeliest, in a long story by far.
+        let apart = &self.apart[other as usize];
+        let later = &apart[apart.partition_point(|third| *third <= touch)..];
+        later.iter().copied().filter(|later| (question.takes_part)(*later)).any(|later| {
             self.story.before(touch, later)
                 && *clean
                     .entry((touch, later))

@@ -102,48 +102,58 @@ impl Document {
 
     /// Goes through what is typed into one text as its author must have seen it.
     fn check_strokes(&self, change: &RawChange<'_>, typed: &Typed) -> Result<(), Refusal> {
-        let before = self.characters(change, typed)?;
-        let (mut there, mut own) = (before, HashSet::new());
-        let author = change.actors[0];
+        let strokes = || typed.strokes.iter().map(|at| &change.typing[*at]);
         let named = |(counter, actor): OperationId| (counter, change.actors[actor]);
-        for typing in typed.strokes.iter().map(|at| &change.typing[*at]) {
+        let places = strokes().filter_map(|typing| match typing.stroke {
+            Stroke::Insert { after, .. } => after.map(named),
+            Stroke::Remove(character) => Some(named(character)),
+        });
+        let (mut there, before) = self.seen(change, typed, &places.collect())?;
+        let (mut own, mut length) = (HashSet::new(), before);
+        for typing in strokes() {
             match typing.stroke {
                 Stroke::Insert { after, .. } => {
                     if !after.is_none_or(|after| there.contains(&named(after))) {
                         return Err(Refusal::Overwrites);
                     }
-                    there.insert((typing.counter, author));
-                    own.insert((typing.counter, author));
+                    let character = (typing.counter, change.actors[0]);
+                    there.insert(character);
+                    own.insert(character);
+                    length += 1;
                 }
                 Stroke::Remove(character) => {
                     let character = named(character);
                     if own.contains(&character) || !there.remove(&character) {
                         return Err(Refusal::Overwrites);
                     }
+                    length -= 1;
                 }
             }
         }
-        if there.len() > TEXT_CHARACTERS_MAX { Err(Refusal::TooLarge) } else { Ok(()) }
+        if length > TEXT_CHARACTERS_MAX { Err(Refusal::TooLarge) } else { Ok(()) }
     }
 
-    /// The characters of a text, as the author of a change saw them.
-    fn characters(
+    /// Which of these characters of a text the author of a change saw, and how many in all.
+    fn seen(
         &self,
         change: &RawChange<'_>,
         typed: &Typed,
-    ) -> Result<HashSet<Character>, Refusal> {
+        sought: &HashSet<Character>,
+    ) -> Result<(HashSet<Character>, usize), Refusal> {
+        let (mut found, mut count) = (HashSet::new(), 0);
         if typed.is_new {
-            return Ok(HashSet::new());
+            return Ok((found, count));
         }
         let (name, heads) =
             (register_key::name(&typed.resource, &typed.register), heads_of(change));
-        let found = self.automerge.get_at(ROOT, name, &heads).map_err(|_| Refusal::Engine)?;
-        let (_, text) = found.ok_or(Refusal::Engine)?;
-        let characters = self.automerge.list_range_at(&text, .., &heads);
-        let character = |id: automerge::ObjId| {
-            let (counter, actor) = parts(&id)?;
-            Some((counter, actor.try_into().ok()?))
-        };
-        characters.map(|item| character(item.id()).ok_or(Refusal::Engine)).collect()
+        let text = self.automerge.get_at(ROOT, name, &heads).map_err(|_| Refusal::Engine)?;
+        let (_, text) = text.ok_or(Refusal::Engine)?;
+        for item in self.automerge.list_range_at(&text, .., &heads) {
+            count += 1;
+            let id = item.id();
+            let character = parts(&id).and_then(|(n, actor)| Some((n, actor.try_into().ok()?)));
+            found.extend(character.filter(|character| sought.contains(character)));
+        }
+        Ok((found, count))
     }
 }

@@ -90,3 +90,56 @@ fn figures(name: &str, edit: fn(usize) -> Edit) {
         document.digest();
     });
 }
+
+#[test]
+#[ignore = "prints figures"]
+fn a_draft_that_two_sites_write_apart() {
+    let div = |text: &str| json!({"div":format!("<div>{text}</div>")});
+    let start: String = (0..400).map(|n| format!("Sentence number {n} of the note.\n")).collect();
+    let body = json!({"resourceType":"Composition","id":"c","status":"preliminary",
+        "text":div(&start)});
+    let mut sites = Sites::with(&[put(body)]);
+    for (edits, name) in [(50, "50"), (100, "100")] {
+        time(&format!("draft: {name} saves at each of two sites"), &mut || {
+            for number in 0..edits {
+                for document in [&mut sites.a, &mut sites.b] {
+                    let at = if document.actor == actor(1) { "number 100" } else { "number 300" };
+                    let view = document.view(&key("Composition/c")).unwrap().body;
+                    let text = view["text"]["div"].as_str().unwrap();
+                    let text = text.replace(at, &format!("{at} and then {number}"));
+                    let edit = set("Composition/c", "text", json!({ "div": text }));
+                    let change = document.write(1, &[edit]).unwrap().unwrap().bytes;
+                    if document.actor == actor(1) {
+                        sites.of_a.push(change);
+                    } else {
+                        sites.of_b.push(change);
+                    }
+                }
+            }
+        });
+        println!("draft: a save is {} bytes", sites.of_a.last().unwrap().len());
+        let of_b: Vec<Vec<u8>> = sites.of_b.clone();
+        time(&format!("draft: {name} changes of the other site"), &mut || {
+            for change in &of_b {
+                sites.a.apply(change, prefix(2)).unwrap();
+            }
+        });
+        time("draft: one view with its conflicts", &mut || {
+            sites.a.view(&key("Composition/c")).unwrap();
+        });
+        sites.of_b.clear();
+        let of_a = std::mem::take(&mut sites.of_a);
+        for change in &of_a {
+            sites.b.apply(change, prefix(1)).unwrap();
+        }
+        println!("draft: {} conflicts", sites.conflicts("Composition/c").len());
+    }
+    let much: Vec<String> = (0..15_000).map(|n| format!("w{}", n % 900)).collect();
+    let edit = set("Composition/c", "text", div(&much.join(" ")));
+    let mut bytes = Vec::new();
+    time("draft: write 60,000 characters anew", &mut || {
+        bytes = sites.a.write(1, std::slice::from_ref(&edit)).unwrap().unwrap().bytes;
+    });
+    println!("draft: {} bytes", bytes.len());
+    time("draft: apply them", &mut || drop(sites.b.apply(&bytes, prefix(1)).unwrap()));
+}
