@@ -126,8 +126,6 @@ impl World {
         }
         let news = records.commit().map_err(|error| harness(&error))?;
         drop(records);
-        self.look(at)?;
-        self.facts.committed(at, self.clinics[at].node, &news)?;
-        self.tell(at, &news)
+        self.heard(at, &news)
     }
 }

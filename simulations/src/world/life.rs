@@ -122,9 +122,7 @@ impl World {
             Err(error) => return self.excuse(at, "unlocking failed", &error.to_string()),
         };
         self.note(format_args!("c{at} is unlocked"));
-        self.look(at)?;
-        self.facts.committed(at, self.clinics[at].node, &news)?;
-        self.tell(at, &news)
+        self.heard(at, &news)
     }
 
     pub(super) fn lock(&mut self, at: usize, chance: &mut Chance) -> Result<(), Flaw> {
@@ -132,13 +130,16 @@ impl World {
         if !self.clinics[at].is_unlocked() {
             return Ok(());
         }
-        let locked = counter.records().lock();
+        let mut records = counter.records();
+        let locked = records.lock().and_then(|()| records.commit());
+        drop(records);
         drop(counter);
-        if let Err(error) = locked {
-            return self.excuse(at, "locking failed", &error.to_string());
-        }
-        self.look(at)?;
+        let news = match locked {
+            Ok(news) => news,
+            Err(error) => return self.excuse(at, "locking failed", &error.to_string()),
+        };
         self.note(format_args!("c{at} is locked"));
+        self.heard(at, &news)?;
         let life = self.clinics[at].life;
         let wait = chance.between(1_000, 120_000);
         self.schedule(self.now + wait, Event::Unlock { clinic: at, life });

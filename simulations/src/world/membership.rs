@@ -10,7 +10,7 @@ use carnet_node::access::Action;
 use carnet_node::identity::enrolment::EnrolmentRequest;
 use carnet_node::records::joining::Applicant;
 use carnet_node::records::membership::{Invite, PracticeSecret};
-use carnet_node::records::{Founded, Init, Records, RecordsError};
+use carnet_node::records::{Advance, Founded, Init, Records, RecordsError};
 use carnet_sync_protocol::certificate::{Capabilities, RevocationKind, Role};
 use carnet_sync_protocol::message::JoinAnswer;
 
@@ -76,8 +76,15 @@ impl World {
         self.look(self.clinics.len() - 1)
     }
 
+    /// A commit at a node: looks at what it has written itself, and tells its sessions.
+    pub(super) fn heard(&mut self, at: usize, news: &Advance) -> Result<(), Flaw> {
+        self.look(at)?;
+        self.facts.committed(at, self.clinics[at].node, news)?;
+        self.tell(at, news)
+    }
+
     /// Looks at what a node has written itself.
-    pub(super) fn look(&mut self, at: usize) -> Result<(), Flaw> {
+    fn look(&mut self, at: usize) -> Result<(), Flaw> {
         match self.clinics[at].counter().cloned() {
             Some(counter) => self.watch(at, &counter.records(), true),
             None => Ok(()),
@@ -147,8 +154,7 @@ impl World {
         let done = staff.register().map_err(harness)?;
         let news = records.commit().map_err(harness)?;
         drop(records);
-        self.look(0)?;
-        self.facts.committed(0, self.clinics[0].node, &news)?;
+        self.heard(0, &news)?;
         done.new.iter().for_each(|key| self.catalogue.add(key));
         if let Some(write) = done.write {
             self.facts.wrote(0, write, true);
@@ -238,10 +244,8 @@ impl World {
         }
         let news = records.commit().map_err(harness)?;
         drop(records);
-        self.look(by)?;
         self.note(format_args!("c{by}: {kind:?} c{target}"));
-        self.facts.committed(by, self.clinics[by].node, &news)?;
-        self.tell(by, &news)?;
+        self.heard(by, &news)?;
         Ok(true)
     }
 

@@ -69,7 +69,7 @@ impl World {
         let mut news = Advance::new();
         batch.commit(&mut counter.records(), |advance| news = advance);
         if self.turns.one_in(3) {
-            idle(&counter);
+            news.extend(idle(&counter));
         }
         // The trail is written by the commit itself.
         self.watch(at, &counter.records(), true)?;
@@ -273,14 +273,17 @@ impl World {
 
 /// The index catches up, as the thread does while nobody waits. What can't be done is said by
 /// whoever reads.
-fn idle(counter: &Counter) {
+fn idle(counter: &Counter) -> Advance {
     let mut records = counter.records();
+    let mut news = Advance::new();
     while records.has_backlog().unwrap_or(false) {
         let projected = guarded(&mut records, Records::project_slice);
-        if records.commit().and(projected).is_err() {
-            return;
+        match records.commit() {
+            Ok(more) if projected.is_ok() => news.extend(more),
+            _ => break,
         }
     }
+    news
 }
 
 /// What somebody can be told, and does nothing wrong by it.
