@@ -1,7 +1,7 @@
 //! Patients who are likely the same person, registered twice: at two sites, or on two days.
 //!
 //! Whenever a Patient is shown anew, whoever wrote it, its profile is compared with those that
-//! share a key with it (see [`profile`]), and pairs that come out alike (see [`mod@score`]) are kept
+//! share a key with it (see `profile.rs`), and pairs that come out alike (see `score.rs`) are kept
 //! in the index. All of that is a function of the patients as they stand: nodes that have converged
 //! list the same pairs. Nothing is linked here; that is a person's to say (see [`super::linked`]).
 

@@ -25,7 +25,7 @@ pub struct PersonChange {
     pub roles: Option<Vec<Role>>,
     /// The sites.
     pub sites: Option<Vec<String>>,
-    /// What checks the password, as [`crate::vault::PasswordCheck`] wrote it.
+    /// What checks the password, as [`crate::vault::password::make_check`] wrote it.
     pub password: Option<Vec<u8>>,
     /// Active or suspended.
     pub standing: Option<Standing>,

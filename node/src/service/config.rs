@@ -332,7 +332,17 @@ mod tests {
         assert_eq!(config.log_days.value, 3);
         assert_eq!(config.log_days.origin, Origin::File(dir.path().join(FILE_NAME)));
         assert_eq!(config.log_level.origin, Origin::Default);
-        assert_eq!(config.rows().len(), 7);
+        assert_eq!(config.rows().len(), 8);
+    }
+
+    #[test]
+    fn a_practice_takes_rights_away_and_what_it_does_not_name_rightly_is_refused() {
+        let dir = dir_with("[access]\ndeny = [\"nurse notes:write\"]\n");
+        let config = Config::load(dir.path(), Flags::default(), &nothing).expect("it loads");
+        assert_ne!(config.tightening(), Ok(Tightening::default()));
+        let dir = dir_with("[access]\ndeny = [\"king notes\"]\n");
+        let error = Config::load(dir.path(), Flags::default(), &nothing).expect_err("refused");
+        assert!(error.what.contains("king"), "{error}");
     }
 
     #[test]
