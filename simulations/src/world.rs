@@ -5,7 +5,7 @@
 //! of its own, or runs on another thread, so a seed gives the same history each time.
 //!
 //! What is real: the protocol's sessions, the records with vault, charts and store on SQLite, and
-//! the link's own decisions ([`Conversation`], [`perform`], [`Batch`]). What is simulated: QUIC
+//! the link's own decisions (`Conversation`, `perform`, `Batch`). What is simulated: QUIC
 //! (see `network`), the thread that owns the records (here a *turn*: the calls that wait are run
 //! one after another, made durable together, and only then answered), time, chance and machines.
 
