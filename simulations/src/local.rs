@@ -185,7 +185,7 @@ fn likely_same(patients: usize) -> Outcome<Value> {
     let lines: Vec<String> = registered.iter().map(Value::to_string).collect();
     let source = Source { name: "patients.ndjson".into(), bytes: lines.join("\n").into() };
     let started = node::now();
-    site.records.import(&operator_permit(Action::Write), vec![source], |_, _| {})?;
+    site.records.import(&operator_permit(Action::Import), vec![source], |_, _| {})?;
     let seconds = started.elapsed().as_secs_f64();
     let permit = operator_permit(Action::Search);
     let listed = node::now();
