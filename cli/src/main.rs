@@ -6,6 +6,7 @@
 mod caller;
 mod commands;
 mod context;
+mod narrative;
 mod progress;
 mod secrets;
 mod session;

@@ -3,8 +3,10 @@
 use super::patient::{hint, text};
 use super::status::clock;
 use crate::context::{Context, Failure, Outcome, Style, read_text, typed};
+use crate::narrative;
 use crate::session;
 use crate::words::Word;
+use carnet_node::records::read::TAG_SYSTEM;
 use carnet_node::service::error::{CommandError, ExitCode};
 use carnet_node::service::reply::{Conflict, Edited};
 use carnet_node::service::request::{Choose, Request};
@@ -57,7 +59,7 @@ pub enum Command {
         /// Id of the value to keep
         #[arg(long, value_name = "VALUE_ID", required_unless_present = "both")]
         choose: Option<String>,
-        /// Keep both, where they can stand side by side (lists)
+        /// Keep both, where they can stand side by side (lists, what both typed into a draft)
         #[arg(long, conflicts_with = "choose")]
         both: bool,
         /// The set of values that you saw; refused when it has changed since
@@ -72,6 +74,9 @@ pub async fn execute(context: &Context, command: Command) -> Outcome {
         Command::Show { resource } => {
             let shown = session::ask(context, Request::ChartShow { resource }).await?;
             if !context.answered(&shown)? {
+                if narrative::is_note(&shown) {
+                    note(context, &shown)?;
+                }
                 context.line(format!("{shown:#}"))?;
             }
         }
@@ -160,6 +165,7 @@ pub fn describe(context: &Context, conflict: &Conflict) -> Result<(), Failure> {
             value => value.to_string(),
         };
         context.line(format!("  {letter}) {}", context.paint(Style::Cyan, &shown)))?;
+        read(context, 3, &value.value)?;
         // Of a deletion and an edit both say the same resource; what was done must be said too.
         let done = [(value.deleted, Word::ValueDeleted), (value.moved.is_some(), Word::ValueMoved)];
         for (_, word) in done.into_iter().filter(|(is_so, _)| *is_so) {
@@ -170,6 +176,31 @@ pub fn describe(context: &Context, conflict: &Conflict) -> Result<(), Failure> {
         let gaps = [("site", value.site.as_str()), ("author", &author), ("time", &time)];
         let line = context.words.fill(Word::ValueBy, &gaps);
         context.line(context.paint(Style::Dim, &format!("     {line}  [{}]", value.id)))?;
+    }
+    Ok(())
+}
+
+/// A note as people read it, above the same as JSON.
+fn note(context: &Context, shown: &Value) -> Result<(), Failure> {
+    let tags = shown["meta"]["tag"].as_array();
+    let is_conflict = |tag: &Value| tag["system"] == TAG_SYSTEM && tag["code"] == "conflict";
+    let disputed = tags.is_some_and(|tags| tags.iter().any(is_conflict));
+    let mark = if disputed { context.words.text(Word::InConflict) } else { "" };
+    let mark = context.paint(Style::Yellow, mark);
+    context.line(format!("{}  {}  {mark}", text(shown, "status"), text(shown, "date")))?;
+    read(context, 0, shown)?;
+    context.line("")
+}
+
+/// The titles and narratives of a value, if it has any.
+fn read(context: &Context, indent: usize, value: &Value) -> Result<(), Failure> {
+    let lines = narrative::lines(value);
+    if lines.iter().all(|line| line.title) {
+        return Ok(());
+    }
+    for line in lines {
+        let text = if line.title { context.paint(Style::Bold, &line.text) } else { line.text };
+        context.line(format!("{}{text}", "  ".repeat(indent + line.depth)))?;
     }
     Ok(())
 }
