@@ -195,3 +195,33 @@ fn a_draft_that_moves_takes_along_what_a_person_chooses() {
     assert_eq!((&shown["section"], &shown["meta"]["security"]), (&merged, &label["security"]));
     assert_eq!(conflicts(&mut a), []);
 }
+
+#[test]
+fn drafts_imported_together_are_all_open_to_typing() {
+    let (mut a, mut b, _) = two_clinics();
+    let long = "word ".repeat(3000);
+    let entries: Vec<Value> = (0..8)
+        .map(|number| {
+            let mut body = draft();
+            body["id"] = json!(format!("note-{number}"));
+            body["section"] = sections(&long, "Rest.");
+            json!({"resource": body})
+        })
+        .collect();
+    let bundle = json!({"resourceType": "Bundle", "type": "collection", "entry": entries});
+    let report = a.import(vec![("notes.json".into(), bundle.to_string().into_bytes())]);
+    assert_eq!((report.resources, report.failed), (8, 0));
+    sync(&mut a, &mut b);
+    for number in 0..8 {
+        let note = ResourceKey::new("Composition", &format!("note-{number}")).unwrap();
+        a.set(&note, "section", sections(&format!("{long}last."), "Rest."));
+        b.set(&note, "section", sections(&format!("First {long}"), "Rest."));
+    }
+    sync(&mut a, &mut b);
+    assert_eq!(conflicts(&mut a), []);
+    for number in 0..8 {
+        let note = ResourceKey::new("Composition", &format!("note-{number}")).unwrap();
+        assert_eq!(a.show(&note)["section"], sections(&format!("First {long}last."), "Rest."));
+    }
+    assert_eq!(a.digest(), b.digest());
+}

@@ -6,6 +6,7 @@
 
 use super::grain;
 use super::json::parse_json;
+use super::register::is_draft;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::fmt;
@@ -169,6 +170,11 @@ impl Resource {
     /// All of it, `resourceType` and `id` included.
     pub fn body(&self) -> &Map<String, Value> {
         &self.body
+    }
+
+    /// Whether this is a note in draft, whose narratives are written character by character.
+    pub fn is_draft(&self) -> bool {
+        is_draft(&self.key.kind, &self.body)
     }
 
     /// All of it, as a JSON value.

@@ -22,6 +22,10 @@ const VOLUMES_MAX: u32 = 64;
 /// compress well, small enough to travel in one piece on a bad link.
 const CHANGE_JSON_MAX: usize = 256 << 10;
 
+/// How much more a draft weighs than its JSON: each character of its narratives is an operation,
+/// and what is beyond the operations of a change would not be open to typing.
+const DRAFT_WEIGHT: usize = 4;
+
 /// The elements that decide where a resource belongs: its labels, and whose chart it is part of.
 const HOME_ELEMENTS: [&str; 6] = ["meta", "subject", "patient", "beneficiary", "for", "individual"];
 
@@ -510,7 +514,10 @@ fn portions(edits: Vec<Edit>) -> Vec<Vec<Edit>> {
     let mut size = 0;
     for edit in edits {
         let edit_size = match &edit {
-            Edit::Put(resource) => Value::Object(resource.body().clone()).to_string().len(),
+            Edit::Put(resource) => {
+                let size = Value::Object(resource.body().clone()).to_string().len();
+                if resource.is_draft() { size * DRAFT_WEIGHT } else { size }
+            }
             _ => 256,
         };
         if size > 0 && size + edit_size > CHANGE_JSON_MAX {
