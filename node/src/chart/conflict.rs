@@ -63,6 +63,8 @@ pub(crate) struct Search<'a> {
     apart: Vec<Vec<u32>>,
     /// All decisions, each with the touch that made it, ascending.
     decisions: Vec<(u32, &'a Decision)>,
+    /// Whether too many wrote apart for their texts to be compared two by two.
+    crowded: bool,
     values: RefCell<HashMap<(u32, u32), Option<Register>>>,
     /// Whether two touches, in a text, make a phrase together that neither wrote.
     phrases: RefCell<HashMap<(u32, u32, u32), bool>>,
@@ -84,6 +86,7 @@ impl<'a> Search<'a> {
         kind: &'a str,
         name: &'a dyn Fn(u32) -> &'a str,
         read: &'a ReadValue<'a>,
+        crowded: bool,
     ) -> Self {
         let mut apart = vec![Vec::new(); story.touches.len()];
         for (late, touch) in (0..).zip(&story.touches) {
@@ -99,7 +102,7 @@ impl<'a> Search<'a> {
         let decided = |(at, touch): (u32, &'a Touch)| touch.decisions.iter().map(move |d| (at, d));
         let decisions = (0..).zip(&story.touches).flat_map(decided).collect();
         let (values, phrases) = (RefCell::default(), RefCell::default());
-        Self { story, kind, name, read, apart, decisions, values, phrases }
+        Self { story, kind, name, read, apart, decisions, crowded, values, phrases }
     }
 
     /// All open disagreements, ordered by element.

@@ -40,6 +40,10 @@ const SAVED: [u8; 5] = *b"CRNT\x02";
 /// what it needs to undo a failure stays in proportion.
 const UNSAVED_BYTES_MAX: usize = 1 << 20;
 
+/// Actors that wrote one note apart from each other, up to which it is looked at what each two of
+/// them make together; that is a reading of the text for each two. Among more, all is disputed.
+const TYPISTS_MAX: usize = 32;
+
 /// Names a change: the SHA-256 of its bytes, as Automerge has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ChangeHash(pub [u8; 32]);
@@ -264,7 +268,8 @@ impl Document {
         let read = |touches: &[u32], element: u32| {
             self.value_at(key, story, touches, self.journal.name(element))
         };
-        Search::new(story, &key.kind, &name, &read).disputes()
+        let crowded = self.journal.actors_apart(story) > TYPISTS_MAX;
+        Search::new(story, &key.kind, &name, &read, crowded).disputes()
     }
 
     fn conflict(&self, key: &ResourceKey, story: &Story, dispute: Dispute) -> Conflict {

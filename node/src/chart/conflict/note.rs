@@ -80,6 +80,9 @@ impl Search<'_> {
 
     /// Whether what two people typed into a text makes a phrase that neither wrote.
     fn meet(&self, text: u32, a: u32, b: u32) -> bool {
+        if self.crowded {
+            return true;
+        }
         let place = (text, a.min(b), a.max(b));
         if let Some(known) = self.phrases.borrow().get(&place) {
             return *known;

@@ -11,7 +11,7 @@ use crate::chart::change::{Content, OperationId, RawChange};
 use crate::chart::hostile::Refusal;
 use crate::chart::resource::ResourceKey;
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// A change, as the journal knows it: its parents, its actor, its clock.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -197,6 +197,14 @@ impl Journal {
 
     pub(super) fn number(&self, name: &str) -> Option<u32> {
         self.by_name.get(name).copied()
+    }
+
+    /// How many actors touched a resource without having seen all others.
+    pub(super) fn actors_apart(&self, story: &Story) -> usize {
+        let late = (0..).zip(&story.touches).filter(|(_, touch)| !touch.beside.is_empty());
+        let apart = late.flat_map(|(at, touch)| touch.beside.iter().copied().chain([at]));
+        let actor = |touch: u32| self.changes[story.touches[touch as usize].change as usize].actor;
+        apart.map(actor).collect::<BTreeSet<u32>>().len()
     }
 
     /// The past of a change with these parents.

@@ -251,6 +251,39 @@ fn a_dose_that_both_correct_alike_does_not_stand_there_twice_unseen() {
 }
 
 #[test]
+fn what_a_crowd_types_apart_is_listed_without_comparing_each_two() {
+    for (crowd, listed) in [(6, 0), (40, 1)] {
+        let mut sites = Sites::with(&[put(draft())]);
+        let base = sites.a.automerge.get_changes(&[])[0].raw_bytes().to_vec();
+        let typed = |number: u8| {
+            let mut site = Document::new(actor(number));
+            site.apply(&base, prefix(1)).unwrap();
+            let text = narrative(&format!("<p>Cough for a week.</p><p>Site {number}.</p>"));
+            site.write(5, &[set(NOTE, "text", text)]).unwrap().unwrap().bytes
+        };
+        let changes: Vec<(u8, Vec<u8>)> = (10..10 + crowd).map(|n| (n, typed(n))).collect();
+        for (number, change) in &changes {
+            sites.a.apply(change, prefix(*number)).unwrap();
+        }
+        for (number, change) in changes.iter().rev() {
+            sites.b.apply(change, prefix(*number)).unwrap();
+        }
+        sites.meet();
+        let conflicts = sites.conflicts(NOTE);
+        assert_eq!(conflicts.len(), listed, "{crowd} sites");
+        if let [(_, kind, values)] = conflicts.as_slice() {
+            assert_eq!((*kind, values.len()), ("same-resource", usize::from(crowd)));
+            let decision = both(&sites, "text");
+            sites.at_a(decision);
+            sites.meet();
+        }
+        assert_eq!(sites.conflicts(NOTE), []);
+        let text = body(&sites.a)["text"]["div"].to_string();
+        assert!((10..10 + crowd).all(|number| text.contains(&format!("Site {number}."))));
+    }
+}
+
+#[test]
 fn typing_beside_anything_else_is_a_conflict_of_the_note() {
     let mut sites = Sites::with(&[put(draft())]);
     sites.at_a(set(NOTE, "title", json!("Discharge")));
