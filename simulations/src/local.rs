@@ -4,6 +4,7 @@
 //! directory; the bare SQLite commit beside the acknowledged write is the floor that any durable
 //! write on this disk has.
 
+pub mod audit;
 mod baseline;
 pub mod node;
 mod wire;

@@ -35,6 +35,8 @@ enum Command {
     Histories(histories::Arguments),
     /// Plant bugs, and look for each with histories
     Mutants(mutants::Arguments),
+    /// Measure what the audit trail costs whoever reads
+    Audit(local::audit::Arguments),
     /// Measure one node on this machine, and a sync on loopback
     Local(local::Arguments),
     /// Train the compression dictionary on invented patients and, if given, official examples.
@@ -45,6 +47,7 @@ fn main() -> ExitCode {
     let done = match Arguments::parse().command {
         Command::Histories(arguments) => histories::run(&arguments),
         Command::Mutants(arguments) => mutants::run(&arguments),
+        Command::Audit(arguments) => local::audit::run(&arguments),
         Command::Local(arguments) => local::run(&arguments),
         Command::TrainDictionary(arguments) => dictionary::run(&arguments).map_err(Into::into),
     };
