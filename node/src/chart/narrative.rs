@@ -246,3 +246,73 @@ fn each(
     walk_members(&mut members, &ways(kind, element), &Place::default(), show);
     members
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn members(sections: Value) -> Members {
+        json!({ "section": sections }).as_object().unwrap().clone()
+    }
+
+    fn section(title: &str, text: &str) -> Value {
+        json!({"title":title,"text":{"div":text}})
+    }
+
+    /// The names of the texts after the old sections became the new ones; new ones are `+1`, `+2`.
+    fn heirs(old: Value, new: Value) -> Vec<String> {
+        let of = ("Composition", "section");
+        let mut count = 0;
+        let mut apart = |new: Value, frame: &Members, texts: &[Text]| {
+            let text = |name: &str| texts.iter().find(|(n, _)| n == name).unwrap().1.clone();
+            take_apart(of, &members(new), frame, &text, &mut || {
+                count += 1;
+                format!("+{count}")
+            })
+        };
+        let (frame, texts) = apart(old, &Members::new(), &[]).unwrap();
+        let (frame, _) = apart(new, &frame, &texts).unwrap();
+        names("Composition", "section", &frame)
+    }
+
+    #[test]
+    fn a_text_is_known_by_its_section_or_else_by_its_words() {
+        let old = json!([section("History", "a"), section("Plan", "b")]);
+        let heirs = |new: Value| heirs(old.clone(), new);
+        assert_eq!(heirs(json!([section("Plan", "x"), section("History", "y")])), ["+2", "+1"]);
+        assert_eq!(heirs(json!([section("New", "x"), section("Plan", "b")])), ["+3", "+2"]);
+        assert_eq!(heirs(json!([section("Advice", "b"), section("History", "a")])), ["+2", "+1"]);
+        assert_eq!(heirs(json!([section("Advice", "c")])), ["+3"]);
+        assert_eq!(heirs(json!([section("Plan", "x"), section("Plan", "y")])), ["+2", "+3"]);
+    }
+
+    #[test]
+    fn an_id_says_which_section_it_is_whatever_its_title() {
+        let with_id =
+            |id: &str, title: &str, text: &str| json!({"id":id,"title":title,"text":{"div":text}});
+        let old = json!([with_id("1", "Plan", "a"), with_id("2", "Plan", "b")]);
+        let new = json!([with_id("2", "Advice", "x"), with_id("1", "Plan", "y")]);
+        assert_eq!(heirs(old, new), ["+2", "+1"]);
+    }
+
+    #[test]
+    fn the_context_of_a_text_is_all_titles_over_it_and_no_other_section() {
+        let inner = |title: &str, inner: &str| {
+            let slot = format!("{NAMED}0123456789abcdef");
+            members(json!([{"title":title,"text":{"status":"empty","div":"=x"},
+                "section":[{"title":inner,"text":{"div":slot}},{"title":"beside"}]}]))
+        };
+        let context =
+            |frame: &Members| context("Composition", "section", frame, "0123456789abcdef");
+        let exam = context(&inner("Exam", "Chest"));
+        assert!(exam.is_some());
+        assert_ne!(exam, context(&inner("Exam before", "Chest")));
+        assert_ne!(exam, context(&inner("Exam", "Abdomen")));
+        let mut more = inner("Exam", "Chest");
+        more["section"][0]["section"][1] = section("another", "=y");
+        more["section"].as_array_mut().unwrap().insert(0, section("first", "=z"));
+        assert_eq!(exam, context(&more));
+        assert_eq!(context(&Members::new()), None);
+    }
+}
