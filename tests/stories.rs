@@ -2,6 +2,8 @@
 
 #[path = "stories/drafts.rs"]
 mod drafts;
+#[path = "stories/imports.rs"]
+mod imports;
 #[path = "stories/locked_node.rs"]
 mod locked_node;
 #[path = "stories/logins.rs"]

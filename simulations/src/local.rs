@@ -6,6 +6,7 @@
 
 pub mod audit;
 mod baseline;
+mod busy;
 pub mod node;
 mod wire;
 
@@ -49,6 +50,7 @@ pub fn run(arguments: &Arguments) -> Outcome<Value> {
     let report = json!({
         "version": env!("CARGO_PKG_VERSION"),
         "import": imports(arguments)?,
+        "busy": busy::measure(if arguments.short { 2 } else { 60 }, &arguments.samples)?,
         "write": acknowledged_writes(writes)?,
         "chart": long_chart(encounters)?,
         "wire": wire::measure(if arguments.short { 10 } else { 300 })?,
@@ -62,17 +64,14 @@ fn imports(arguments: &Arguments) -> Outcome<Value> {
     let patients = if arguments.short { 5 } else { 500 };
     let mut generator = Generator::new(1, SAMPLE_DAY_MS);
     let invented = (0..patients)
-        .map(|n| Source {
-            name: format!("{n}"),
-            bytes: generator.patient(Size::Large).to_string().into(),
-        })
+        .map(|n| Source::bytes(format!("{n}"), generator.patient(Size::Large).to_string().into()))
         .collect();
     let mut measured = vec![import("invented", invented)?];
     for folder in &arguments.samples {
         let mut sources = Vec::new();
         for entry in std::fs::read_dir(folder)? {
             let path = entry?.path();
-            sources.push(Source { name: path.display().to_string(), bytes: std::fs::read(&path)? });
+            sources.push(Source::file(path));
         }
         let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
         measured.push(import(&name, sources)?);
@@ -151,7 +150,7 @@ fn long_chart(encounters: usize) -> Outcome<Value> {
         }
     }
     let bundle = json!({"resourceType": "Bundle", "type": "transaction", "entry": entry});
-    let source = Source { name: "chart".into(), bytes: bundle.to_string().into() };
+    let source = Source::bytes("chart".into(), bundle.to_string().into());
     site.records.import(&permit, vec![source], |_, _| {})?;
     let mut site = site.reopened()?;
     let read = operator_permit(Action::Read);
@@ -184,7 +183,7 @@ fn likely_same(patients: usize) -> Outcome<Value> {
         registered.push(patient);
     }
     let lines: Vec<String> = registered.iter().map(Value::to_string).collect();
-    let source = Source { name: "patients.ndjson".into(), bytes: lines.join("\n").into() };
+    let source = Source::bytes("patients.ndjson".into(), lines.join("\n").into());
     let started = node::now();
     site.records.import(&operator_permit(Action::Import), vec![source], |_, _| {})?;
     let seconds = started.elapsed().as_secs_f64();
@@ -223,10 +222,8 @@ fn many_charts(charts: usize) -> Outcome<Value> {
     let started = node::now();
     let mut resources = 0;
     for n in 0..charts {
-        let source = Source {
-            name: n.to_string(),
-            bytes: generator.patient(Size::Large).to_string().into(),
-        };
+        let source =
+            Source::bytes(n.to_string(), generator.patient(Size::Large).to_string().into());
         let permit = operator_permit(Action::Import);
         resources += site.records.import(&permit, vec![source], |_, _| {})?.resources;
     }

@@ -184,9 +184,11 @@ impl Staff<'_> {
         if !self.chance.one_in(6) {
             keep_patient(&mut bundle);
         }
-        let source = Source { name: "visit".into(), bytes: bundle.to_string().into() };
+        let source = Source::bytes("visit".into(), bundle.to_string().into());
         let mut import = Import::new(vec![source]);
-        while self.records.import_next(&permit(Action::Import), &mut import)? {}
+        while import.read() {
+            self.records.import_next(&permit(Action::Import), &mut import)?;
+        }
         let report = import.into_report();
         if let Some(failure) = report.failures.first() {
             return Err(RecordsError::Bug(format!("the sample is not taken: {}", failure.reason)));

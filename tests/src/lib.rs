@@ -176,7 +176,7 @@ impl Node {
         &mut self,
         bundles: Vec<(String, Vec<u8>)>,
     ) -> carnet_node::records::import::ImportReport {
-        let sources = bundles.into_iter().map(|(name, bytes)| Source { name, bytes }).collect();
+        let sources = bundles.into_iter().map(|(name, bytes)| Source::bytes(name, bytes)).collect();
         self.records.import(&permit(Action::Import), sources, |_, _| {}).expect("a report")
     }
 }

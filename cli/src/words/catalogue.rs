@@ -778,9 +778,6 @@ catalogue! {
     PhaseImport:
         "Importing",
         "Import";
-    PhaseRead:
-        "Reading",
-        "Lecture";
     PhaseIndex:
         "Indexing",
         "Indexation";

@@ -153,7 +153,6 @@ impl Word {
     pub fn of_phase(phase: &str) -> Option<Self> {
         Some(match phase {
             "import" => Self::PhaseImport,
-            "read" => Self::PhaseRead,
             "index" => Self::PhaseIndex,
             "verify" => Self::PhaseVerify,
             "sync" => Self::PhaseSync,

@@ -5,6 +5,8 @@
 //! - Each bundle (or NDJSON file) is taken whole or not at all, and says which entry failed.
 //! - The bundles of one import are taken in order of dependency: one whose conditional references
 //!   have no match yet waits until the others are in.
+//! - One file is in memory at a time, and no larger than [`FILE_BYTES_MAX`]; of those before, only
+//!   where their resources came to stand.
 //! - A new resource keeps the id of its `urn:uuid`, or its own; where it has none, or the id is
 //!   taken by something else, its id is derived from what it says, so that a repeat finds it.
 //! - What the chart already says, or said once, is not written again: importing an old export does
@@ -15,7 +17,7 @@ mod reference;
 mod source;
 
 pub use bundle::BundleError;
-pub use source::Source;
+pub use source::{FILE_BYTES_MAX, Source};
 
 use super::{Records, RecordsError};
 use crate::access::{Action, Permit};
@@ -23,7 +25,7 @@ use crate::store::index::PairRow;
 use bundle::Counts;
 use serde::Serialize;
 use source::Parcel;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 /// One bundle that was not taken.
 #[derive(Clone, Debug, Serialize)]
@@ -74,38 +76,93 @@ pub struct ImportReport {
     pub twice: Vec<ImportedTwice>,
 }
 
-/// An import under way: bundles that are still to be taken.
+/// How long an import may keep the records before others have their turn.
+const TURN_MS: u64 = 200;
+
+/// Resources of one import whose addresses are remembered for references between its files.
+const PLACED_MAX: usize = 2_000_000;
+
+/// An import under way. One file is held at a time; a bundle that waits for others is read again
+/// when its turn comes.
 #[derive(Debug, Default)]
 pub struct Import {
-    waiting: Vec<Parcel>,
+    sources: Vec<Source>,
+    /// The files that are still to be read: each by its place among the sources, with those of its
+    /// bundles that waited, or none in the first round, when all are to be taken.
+    queue: VecDeque<(usize, BTreeMap<usize, ImportFailure>)>,
+    /// Which file is open, and its bundles that are still to be taken.
+    open: Option<usize>,
+    parcels: VecDeque<Parcel>,
+    /// Bundles that wait for what others bring, by file and number, with what is missing.
+    waiting: BTreeMap<usize, BTreeMap<usize, ImportFailure>>,
     /// Where the resources of bundles taken so far came to stand, by `fullUrl`.
     placed: BTreeMap<String, String>,
     report: ImportReport,
     progress: bool,
-    retry: Vec<(Parcel, ImportFailure)>,
-    total: u64,
 }
 
 impl Import {
-    /// Reads the sources; what can't be read is a failure of its file alone.
+    /// An import of these sources.
     pub fn new(sources: Vec<Source>) -> Self {
-        let mut import = Self::default();
-        for source in sources {
-            let file = source.name.clone();
-            match source.parcels() {
-                Ok(parcels) => import.waiting.extend(parcels),
-                Err(reason) => import.fail(ImportFailure { file, bundle: 1, entry: None, reason }),
-            }
-        }
-        // Taken from the end.
-        import.waiting.reverse();
-        import.total = import.waiting.len() as u64;
-        import
+        let queue = (0..sources.len()).map(|place| (place, BTreeMap::new())).collect();
+        Self { sources, queue, ..Self::default() }
     }
 
-    /// Bundles done, and bundles in all.
+    /// Reads the next file, unless bundles of the last one are still to be taken; false when
+    /// nothing is left. It takes time and needs no node: not for the thread that owns the records.
+    pub fn read(&mut self) -> bool {
+        while self.parcels.is_empty() {
+            self.open = None;
+            let Some((place, wanted)) = self.queue.pop_front() else {
+                if self.next_round() {
+                    continue;
+                }
+                return false;
+            };
+            match self.sources[place].parcels() {
+                Ok(parcels) => {
+                    self.parcels = parcels.into();
+                    self.open = Some(place);
+                    if !wanted.is_empty() {
+                        self.parcels.retain(|parcel| wanted.contains_key(&parcel.number));
+                    }
+                }
+                Err(reason) => {
+                    let file = self.sources[place].name().to_owned();
+                    let bundles = wanted.len().max(1) as u64;
+                    self.report.failed += bundles - 1;
+                    self.fail(ImportFailure { file, bundle: 1, entry: None, reason });
+                }
+            }
+        }
+        true
+    }
+
+    /// Whether bundles of the file that was read last are still to be taken.
+    pub fn is_open(&self) -> bool {
+        !self.parcels.is_empty()
+    }
+
+    /// Files done, and files in all.
     pub fn done(&self) -> (u64, u64) {
-        (self.total - (self.waiting.len() + self.retry.len()) as u64, self.total)
+        let open = usize::from(self.is_open());
+        let left = self.queue.len() + self.waiting.len() + open;
+        let total = self.sources.len();
+        (total.saturating_sub(left) as u64, total as u64)
+    }
+
+    /// When every bundle had its turn: those that waited get another, as long as that helps.
+    fn next_round(&mut self) -> bool {
+        let waiting = std::mem::take(&mut self.waiting);
+        if self.progress && !waiting.is_empty() {
+            self.progress = false;
+            self.queue = waiting.into_iter().collect();
+            return true;
+        }
+        for failure in waiting.into_values().flat_map(BTreeMap::into_values) {
+            self.fail(failure);
+        }
+        false
     }
 
     fn fail(&mut self, failure: ImportFailure) {
@@ -113,28 +170,35 @@ impl Import {
         self.report.failures.push(failure);
     }
 
-    /// The report, once [`Records::import_next`] said that nothing is left.
+    /// The report, once nothing is left to be read.
     pub fn into_report(self) -> ImportReport {
         self.report
     }
 }
 
 impl Records {
-    /// Takes the next bundle; false when none is left. Each bundle is durable after the commit
+    /// Takes the next bundle of the file that was read. Each bundle is durable after the commit
     /// that follows, so that others can use the node between two bundles.
     pub fn import_next(
         &mut self,
         permit: &Permit,
         import: &mut Import,
-    ) -> Result<bool, RecordsError> {
+    ) -> Result<(), RecordsError> {
         self.require(permit, Action::Import)?;
-        let Some(parcel) = import.waiting.pop() else {
-            return Ok(import.next_round());
+        let (Some(place), Some(parcel)) = (import.open, import.parcels.pop_front()) else {
+            return Ok(());
         };
         self.catch_up()?;
-        let file = parcel.file.clone();
         let number = parcel.number;
+        if import.placed.len() > PLACED_MAX {
+            let reason = format!(
+                "more than {PLACED_MAX} resources in one import; import the other files by themselves"
+            );
+            import.fail(ImportFailure { file: parcel.file, bundle: number, entry: None, reason });
+            return Ok(());
+        }
         let taken = self.atomically(|records| records.take_bundle(permit, &parcel, &import.placed));
+        let file = parcel.file;
         let failure = |entry, reason| ImportFailure { file, bundle: number, entry, reason };
         match taken {
             Ok(taken) => {
@@ -152,7 +216,7 @@ impl Records {
                 import.report.twice.truncate(TWICE_MAX);
             }
             Err(RecordsError::Import(BundleError { entry, reason, waits: true })) => {
-                import.retry.push((parcel, failure(entry, reason)));
+                import.waiting.entry(place).or_default().insert(number, failure(entry, reason));
             }
             Err(RecordsError::Import(BundleError { entry, reason, waits: false })) => {
                 import.fail(failure(entry, reason));
@@ -163,7 +227,21 @@ impl Records {
             Err(RecordsError::BadRequest(reason)) => import.fail(failure(None, reason)),
             Err(error) => return Err(error),
         }
-        Ok(true)
+        Ok(())
+    }
+
+    /// Takes bundles for about as long as others may be kept waiting; what it took shares one
+    /// `fsync`.
+    pub fn import_turn(
+        &mut self,
+        permit: &Permit,
+        import: &mut Import,
+    ) -> Result<(), RecordsError> {
+        let begun = self.environment.monotonic_ms();
+        while import.is_open() && self.environment.monotonic_ms() < begun + TURN_MS {
+            self.import_next(permit, import)?;
+        }
+        Ok(())
     }
 
     fn registered_twice(
@@ -193,7 +271,8 @@ impl Records {
     ) -> Result<ImportReport, RecordsError> {
         let started = self.environment().monotonic_ms();
         let mut import = Import::new(sources);
-        while self.import_next(permit, &mut import)? {
+        while import.read() {
+            self.import_next(permit, &mut import)?;
             self.commit()?;
             let (done, total) = import.done();
             progress(done, total);
@@ -201,24 +280,5 @@ impl Records {
         let mut report = import.into_report();
         report.seconds = (self.environment().monotonic_ms() - started) as f64 / 1000.0;
         Ok(report)
-    }
-}
-
-impl Import {
-    /// When every bundle had its turn: those that waited get another, as long as that helps.
-    fn next_round(&mut self) -> bool {
-        let retry = std::mem::take(&mut self.retry);
-        if retry.is_empty() {
-            return false;
-        }
-        if self.progress {
-            self.progress = false;
-            self.waiting = retry.into_iter().rev().map(|(parcel, _)| parcel).collect();
-            return true;
-        }
-        for (_, failure) in retry {
-            self.fail(failure);
-        }
-        false
     }
 }

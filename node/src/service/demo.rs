@@ -146,9 +146,9 @@ async fn invent_patients(
 ) -> Result<u64, CommandError> {
     let mut generator = Generator::new(script.seed, environment.unix_ms());
     let sources = (0..script.patients)
-        .map(|number| Source {
-            name: format!("patient {}", number + 1),
-            bytes: generator.patient(Size::Standard).to_string().into_bytes(),
+        .map(|number| {
+            let patient = generator.patient(Size::Standard).to_string();
+            Source::bytes(format!("patient {}", number + 1), patient.into_bytes())
         })
         .collect();
     let report = bulk::take(first, Who::operator(), Import::new(sources), reporter).await?;

@@ -58,9 +58,8 @@ pub fn run(arguments: &Arguments) -> Outcome<Value> {
 fn charts(patients: usize) -> Outcome<(Site, Vec<ResourceKey>)> {
     let mut site = Site::found()?;
     let mut generator = Generator::new(3, SAMPLE_DAY_MS);
-    let sources = (0..patients).map(|n| Source {
-        name: n.to_string(),
-        bytes: generator.patient(Size::Standard).to_string().into(),
+    let sources = (0..patients).map(|n| {
+        Source::bytes(n.to_string(), generator.patient(Size::Standard).to_string().into())
     });
     site.records.import(&operator_permit(Action::Import), sources.collect(), |_, _| {})?;
     let doctor = PersonChange { roles: Some(vec![Role::Physician]), ..PersonChange::default() };

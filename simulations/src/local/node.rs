@@ -101,8 +101,9 @@ pub fn ms(duration: Duration) -> f64 {
 /// p50, p99 and the greatest of some durations, in milliseconds.
 pub fn percentiles(times: &mut [Duration]) -> Value {
     times.sort_unstable();
-    let at =
-        |share: f64| times.get(((times.len() - 1) as f64 * share) as usize).map_or(0.0, |t| ms(*t));
+    let at = |share: f64| {
+        times.get((times.len().saturating_sub(1) as f64 * share) as usize).map_or(0.0, |t| ms(*t))
+    };
     json!({"p50": at(0.5), "p99": at(0.99), "max": at(1.0)})
 }
 

@@ -59,15 +59,16 @@ impl Records {
         parcel: &Parcel,
         placed_before: &BTreeMap<String, String>,
     ) -> Result<Taken, RecordsError> {
-        let mut taking =
-            Taking { placed: BTreeMap::new(), targets: Vec::new(), sources: Vec::new() };
+        let mut taking = Taking::default();
         for (at, entry) in parcel.entries.iter().enumerate() {
             let target = self.aim(entry, &mut taking).map_err(|error| error.at(at))?;
             taking.targets.push(target);
         }
-        let mut links = placed_before.clone();
-        links.extend(taking.placed.clone());
-        self.resolve_conditionals(parcel, &taking, &mut links)?;
+        let conditionals = self.resolve_conditionals(parcel, &taking)?;
+        let links = |name: &str| -> Option<&String> {
+            let here = taking.placed.get(name).or_else(|| conditionals.get(name));
+            here.or_else(|| placed_before.get(name))
+        };
         let mut counts = Counts::default();
         let mut patients = Vec::new();
         let mut plan = Plan::new();
@@ -124,6 +125,13 @@ impl Records {
             Interaction::Skip => Target::Skip,
             Interaction::Unsupported { reason } => return Err(Fault::from(reason.as_str())),
             Interaction::Delete { kind, id } => Target::Delete(key(kind, id)?),
+            Interaction::ConditionalDelete { kind, query } => {
+                match self.matching(kind, query, taking)?.as_slice() {
+                    [] => Target::Existing,
+                    [one] => Target::Delete(one.clone()),
+                    many => return Err(Fault::ambiguous(kind, query, many.len())),
+                }
+            }
             Interaction::Update { id } => Target::Write(key(&kind, id)?),
             Interaction::ConditionalUpdate { query } => {
                 match self.matching(&kind, query, taking)?.as_slice() {
@@ -169,8 +177,7 @@ impl Records {
             let fingerprint = format!("{id}\n{content}");
             let other = self.derived(kind, "source", &fingerprint)?;
             let other = key(kind, &format!("{VARIANT}{}", other.id))?;
-            let taken = taking.keys().any(|key| key == &wanted)
-                || self.differs(&wanted, resource, taking)?;
+            let taken = taking.keys.contains(&wanted) || self.differs(&wanted, resource, taking)?;
             return Ok(if taken { other } else { wanted });
         }
         // Two entries that say the same and have no id are two resources.
@@ -275,8 +282,8 @@ impl Records {
         &self,
         parcel: &Parcel,
         taking: &Taking,
-        links: &mut BTreeMap<String, String>,
-    ) -> Result<(), RecordsError> {
+    ) -> Result<BTreeMap<String, String>, RecordsError> {
+        let mut links = BTreeMap::new();
         for (at, entry) in parcel.entries.iter().enumerate() {
             let Some(resource) = &entry.resource else { continue };
             let mut wanted = BTreeSet::new();
@@ -296,64 +303,52 @@ impl Records {
                 }
             }
         }
-        Ok(())
+        Ok(links)
     }
 }
 
 /// What is known so far of the bundle that is being taken.
+#[derive(Default)]
 struct Taking {
     placed: BTreeMap<String, String>,
     targets: Vec<Target>,
-    /// Key and identifiers of each entry so far, and its content.
-    sources: Vec<Known>,
-}
-
-struct Known {
-    key: ResourceKey,
-    identifiers: Vec<(String, String)>,
-    content: Option<String>,
+    keys: BTreeSet<ResourceKey>,
+    /// Who has an identifier: by type and value, with its system.
+    identifiers: BTreeMap<(String, String), Vec<(String, ResourceKey)>>,
+    /// How often something without an id was said, by type and content.
+    said: BTreeMap<(String, String), usize>,
 }
 
 impl Taking {
     fn remember(&mut self, entry: &EntryIn, key: &ResourceKey) {
-        let resource = entry.resource.as_ref();
-        let (identifiers, content) = match resource {
-            Some(resource) => (
-                identifiers(resource),
-                source_id(entry, resource).is_none().then(|| canonical(resource)),
-            ),
-            None => (Vec::new(), None),
-        };
-        self.sources.push(Known { key: key.clone(), identifiers, content });
+        self.keys.insert(key.clone());
+        if let Some(resource) = &entry.resource {
+            for (system, value) in identifiers(resource) {
+                let place = (key.kind.clone(), value);
+                self.identifiers.entry(place).or_default().push((system, key.clone()));
+            }
+            if source_id(entry, resource).is_none() {
+                *self.said.entry((key.kind.clone(), canonical(resource))).or_default() += 1;
+            }
+        }
         if let Some(url) = &entry.full_url {
             self.placed.insert(url.clone(), key.to_string());
         }
     }
 
-    fn keys(&self) -> impl Iterator<Item = &ResourceKey> {
-        self.sources.iter().map(|known| &known.key)
-    }
-
     fn ordinal(&self, kind: &str, content: &str) -> usize {
-        let same =
-            |known: &&Known| known.key.kind == kind && known.content.as_deref() == Some(content);
-        self.sources.iter().filter(same).count()
+        self.said.get(&(kind.to_owned(), content.to_owned())).copied().unwrap_or(0)
     }
 
     fn with_identifier<'a>(
         &'a self,
-        kind: &'a str,
+        kind: &str,
         system: Option<&'a str>,
-        value: &'a str,
+        value: &str,
     ) -> impl Iterator<Item = ResourceKey> + 'a {
-        let fits = move |known: &&Known| {
-            known.key.kind == kind
-                && known
-                    .identifiers
-                    .iter()
-                    .any(|(s, v)| v == value && system.is_none_or(|system| s == system))
-        };
-        self.sources.iter().filter(fits).map(|known| known.key.clone())
+        let known = self.identifiers.get(&(kind.to_owned(), value.to_owned()));
+        let fits = move |(of, _): &&(String, ResourceKey)| system.is_none_or(|system| system == of);
+        known.into_iter().flatten().filter(fits).map(|(_, key)| key.clone())
     }
 }
 
@@ -414,10 +409,10 @@ fn source_id(entry: &EntryIn, resource: &Value) -> Option<String> {
     from_url.or_else(|| resource["id"].as_str().map(str::to_owned))
 }
 
-fn resource_for(
+fn resource_for<'a>(
     entry: &EntryIn,
     key: &ResourceKey,
-    links: &BTreeMap<String, String>,
+    links: &impl Fn(&str) -> Option<&'a String>,
 ) -> Result<Resource, Fault> {
     let mut body = entry.resource.clone().ok_or_else(|| Fault::from("no resource"))?;
     rewrite(&mut body, links);
@@ -437,7 +432,7 @@ fn without_references(resource: &Value, placed: &BTreeMap<String, String>) -> Va
         }
     }
     let mut bare = resource.clone();
-    rewrite(&mut bare, placed);
+    rewrite(&mut bare, &|name| placed.get(name));
     strip(&mut bare);
     if let Some(map) = bare.as_object_mut() {
         map.remove("id");

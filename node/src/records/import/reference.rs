@@ -1,7 +1,7 @@
 //! References inside a bundle: `urn:uuid`, full URLs and conditional references become `Type/id`.
 
 use serde_json::Value;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 /// Elements of type uri or url that may name another entry of the bundle (FHIR R4, 3.1.0.11.2).
 const LINKS: [&str; 6] = ["reference", "url", "uri", "valueUri", "valueUrl", "valueUuid"];
@@ -23,14 +23,14 @@ pub(super) fn is_conditional(reference: &str) -> bool {
 }
 
 /// Replaces every reference that `targets` knows.
-pub(super) fn rewrite(value: &mut Value, targets: &BTreeMap<String, String>) {
+pub(super) fn rewrite<'a>(value: &mut Value, targets: &impl Fn(&str) -> Option<&'a String>) {
     match value {
         Value::Array(items) => items.iter_mut().for_each(|item| rewrite(item, targets)),
         Value::Object(map) => {
             for (name, item) in map {
                 match item {
                     Value::String(text) if LINKS.contains(&name.as_str()) => {
-                        if let Some(target) = targets.get(text.as_str()) {
+                        if let Some(target) = targets(text) {
                             target.clone_into(text);
                         }
                     }
@@ -127,8 +127,8 @@ mod tests {
         let mut found = BTreeSet::new();
         conditional(&value, &mut found);
         assert_eq!(found.into_iter().collect::<Vec<_>>(), ["Practitioner?identifier=a|b"]);
-        let targets = BTreeMap::from([("urn:uuid:1".to_owned(), "Patient/x".to_owned())]);
-        rewrite(&mut value, &targets);
+        let target = "Patient/x".to_owned();
+        rewrite(&mut value, &|name| (name == "urn:uuid:1").then_some(&target));
         assert_eq!(value["subject"]["reference"], "Patient/x");
         assert_eq!(value["system"], "urn:uuid:1");
     }

@@ -1,19 +1,27 @@
 //! From files to bundles: FHIR JSON or NDJSON, each also gzipped.
 
 use crate::chart::parse_json;
+use flate2::bufread::MultiGzDecoder;
 use serde_json::Value;
-use std::io::Read;
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read};
+use std::path::PathBuf;
 
-/// A file's size after it is inflated.
-const FILE_BYTES_MAX: u64 = 1 << 30;
+/// A file's size after it is inflated. In memory, what is read of it takes some ten times as much,
+/// and one file is read at a time.
+pub const FILE_BYTES_MAX: u64 = 64 << 20;
 
 /// A file to import.
 #[derive(Debug)]
 pub struct Source {
-    /// Its name, for messages.
-    pub name: String,
-    /// Its bytes, gzipped or not.
-    pub bytes: Vec<u8>,
+    name: String,
+    content: Content,
+}
+
+#[derive(Debug)]
+enum Content {
+    Bytes(Vec<u8>),
+    File(PathBuf),
 }
 
 /// A bundle of a file, ready to be taken.
@@ -36,6 +44,8 @@ pub(super) enum Interaction {
     ConditionalUpdate { query: String },
     /// Delete it.
     Delete { kind: String, id: String },
+    /// Delete the one that the query finds, if it finds one.
+    ConditionalDelete { kind: String, query: String },
     /// Nothing to write.
     Skip,
     /// Something that can't be done.
@@ -51,11 +61,32 @@ pub(super) struct EntryIn {
 }
 
 impl Source {
+    /// What is in memory already, gzipped or not; the name is for messages.
+    pub const fn bytes(name: String, bytes: Vec<u8>) -> Self {
+        Self { name, content: Content::Bytes(bytes) }
+    }
+
+    /// A file, gzipped or not, which is read when its turn comes.
+    pub fn file(path: PathBuf) -> Self {
+        Self { name: path.display().to_string(), content: Content::File(path) }
+    }
+
+    /// Its name, for messages.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// The bundles of the file.
-    pub(super) fn parcels(self) -> Result<Vec<Parcel>, String> {
-        let text = inflate(self.bytes)?;
+    pub(super) fn parcels(&self) -> Result<Vec<Parcel>, String> {
+        let text = match &self.content {
+            Content::Bytes(bytes) => inflate(bytes.as_slice())?,
+            Content::File(path) => {
+                let file = File::open(path).map_err(|error| format!("can't be read: {error}"))?;
+                inflate(BufReader::new(file))?
+            }
+        };
         match parse_json(&text) {
-            Ok(value) => Ok(vec![parcel(self.name, 1, value)?]),
+            Ok(value) => Ok(vec![parcel(&self.name, 1, value)?]),
             Err(whole) => ndjson(&self.name, &text).unwrap_or_else(|| {
                 Err(format!("not valid JSON: {whole}; is the file whole, and FHIR JSON?"))
             }),
@@ -63,19 +94,23 @@ impl Source {
     }
 }
 
-fn inflate(bytes: Vec<u8>) -> Result<String, String> {
-    let bytes = if bytes.starts_with(&[0x1f, 0x8b]) {
-        let mut inflated = Vec::new();
-        flate2::read::MultiGzDecoder::new(&bytes[..])
+fn inflate(mut source: impl BufRead) -> Result<String, String> {
+    let unreadable = |error: std::io::Error| format!("can't be read: {error}");
+    let gzipped = source.fill_buf().map_err(unreadable)?.starts_with(&[0x1f, 0x8b]);
+    let mut bytes = Vec::new();
+    if gzipped {
+        MultiGzDecoder::new(source)
             .take(FILE_BYTES_MAX + 1)
-            .read_to_end(&mut inflated)
+            .read_to_end(&mut bytes)
             .map_err(|_| "the gzip file is damaged or cut short; copy it again".to_owned())?;
-        inflated
     } else {
-        bytes
-    };
+        source.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    }
     if bytes.len() as u64 > FILE_BYTES_MAX {
-        return Err("the file holds more than 1 GiB; split it".into());
+        return Err(format!(
+            "the file holds more than {} MiB; split it into several files",
+            FILE_BYTES_MAX >> 20
+        ));
     }
     String::from_utf8(bytes).map_err(|error| {
         format!("not UTF-8 text (at byte {}); is it FHIR JSON?", error.utf8_error().valid_up_to())
@@ -104,7 +139,7 @@ fn ndjson_parcels(name: &str, lines: &[(usize, &str)]) -> Result<Vec<Parcel>, St
         let value = parse_json(line).map_err(|error| format!("line {at}: {error}"))?;
         if value["resourceType"] == "Bundle" {
             let number = parcels.len() + 1;
-            parcels.push(parcel(name.to_owned(), number, value)?);
+            parcels.push(parcel(name, number, value)?);
         } else {
             loose.push(resource_entry(value));
         }
@@ -116,7 +151,8 @@ fn ndjson_parcels(name: &str, lines: &[(usize, &str)]) -> Result<Vec<Parcel>, St
     Ok(parcels)
 }
 
-fn parcel(file: String, number: usize, value: Value) -> Result<Parcel, String> {
+fn parcel(file: &str, number: usize, value: Value) -> Result<Parcel, String> {
+    let file = file.to_owned();
     if value["resourceType"] != "Bundle" {
         return Ok(Parcel { file, number, entries: vec![resource_entry(value)] });
     }
@@ -176,11 +212,14 @@ fn interaction(request: &Value, has_resource: bool) -> Interaction {
             (None, Some((_, id))) => Interaction::Update { id: id.to_owned() },
             (None, None) => unsupported("PUT needs the url Type/id or Type?query".into()),
         },
-        "DELETE" => match url.split_once('/') {
-            Some((kind, id)) if !url.contains('?') => {
+        "DELETE" => match (url.split_once('?'), url.split_once('/')) {
+            (Some((kind, query)), _) => {
+                Interaction::ConditionalDelete { kind: kind.to_owned(), query: query.to_owned() }
+            }
+            (None, Some((kind, id))) => {
                 Interaction::Delete { kind: kind.to_owned(), id: id.to_owned() }
             }
-            _ => unsupported("DELETE needs the url Type/id".into()),
+            (None, None) => unsupported("DELETE needs the url Type/id or Type?query".into()),
         },
         "" => unsupported("the entry has no request.method".into()),
         other => unsupported(format!("{other} is not supported in an import")),
@@ -192,15 +231,30 @@ mod tests {
     use super::*;
 
     fn source(text: &str) -> Source {
-        Source { name: "f".into(), bytes: text.into() }
+        Source::bytes("f".into(), text.into())
     }
 
     #[test]
     fn a_cut_file_is_refused_with_what_to_do() {
         let error = source(r#"{"resourceType":"Bundle","type":"#).parcels().unwrap_err();
         assert!(error.contains("is the file whole"), "{error}");
-        let error = Source { name: "f".into(), bytes: vec![0x1f, 0x8b, 8, 0, 1] }.parcels();
+        let error = Source::bytes("f".into(), vec![0x1f, 0x8b, 8, 0, 1]).parcels();
         assert!(error.unwrap_err().contains("gzip"));
+        let error = Source::file("/nonexistent/f".into()).parcels();
+        assert!(error.unwrap_err().contains("can't be read"));
+    }
+
+    #[test]
+    fn a_file_that_is_too_large_is_refused_before_it_is_held_also_when_it_is_small_on_disk() {
+        let spaces = vec![b' '; 1 << 20];
+        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        for _ in 0..=FILE_BYTES_MAX >> 20 {
+            std::io::Write::write_all(&mut gzip, &spaces).unwrap();
+        }
+        let bomb = gzip.finish().unwrap();
+        assert!(bomb.len() < 1 << 20);
+        let error = Source::bytes("f".into(), bomb).parcels().unwrap_err();
+        assert!(error.contains("64 MiB"), "{error}");
     }
 
     #[test]
@@ -221,6 +275,7 @@ mod tests {
         let text = r#"{"resourceType":"Bundle","type":"transaction","entry":[
             {"resource":{"resourceType":"Patient"},"request":{"method":"PUT","url":"Patient/p"}},
             {"request":{"method":"DELETE","url":"Patient/q"}},
+            {"request":{"method":"DELETE","url":"Patient?identifier=7"}},
             {"request":{"method":"GET","url":"Patient"}},
             {"resource":{"resourceType":"Patient"},"request":{"method":"POST","url":"Patient",
              "ifNoneExist":"Patient?identifier=a|b"}}]}"#;
@@ -232,6 +287,10 @@ mod tests {
             [
                 Interaction::Update { id: "p".into() },
                 Interaction::Delete { kind: "Patient".into(), id: "q".into() },
+                Interaction::ConditionalDelete {
+                    kind: "Patient".into(),
+                    query: "identifier=7".into()
+                },
                 Interaction::Skip,
                 Interaction::Create { if_none_exist: Some("identifier=a|b".into()) },
             ]

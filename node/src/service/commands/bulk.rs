@@ -12,10 +12,6 @@ use crate::store::index::Listing;
 use serde_json::{Value, json};
 use std::path::PathBuf;
 
-/// How long an import may keep the records before others have their turn; what it took meanwhile
-/// shares one `fsync`.
-const TURN_MS: u64 = 200;
-
 /// Resources read together.
 const EXPORT_PAGE: usize = 200;
 
@@ -27,18 +23,16 @@ pub async fn import(
     reporter: Reporter,
 ) -> Result<Value, CommandError> {
     let started = node.environment.monotonic_ms();
-    let total = files.len() as u64;
-    let reading = reporter.clone();
+    // A name that is mistyped is told before anything is taken.
     let sources = blocking(move || {
-        let read = |(done, path): (usize, PathBuf)| {
-            reading.step("read", done as u64, Some(total));
-            let bytes = std::fs::read(&path).map_err(|error| CommandError::file(&error, &path))?;
-            Ok(Source { name: path.display().to_string(), bytes })
+        let named = |path: PathBuf| match std::fs::File::open(&path) {
+            Ok(_) => Ok(Source::file(path)),
+            Err(error) => Err(CommandError::file(&error, &path)),
         };
-        files.into_iter().enumerate().map(read).collect::<Result<Vec<_>, CommandError>>()
+        files.into_iter().map(named).collect::<Result<Vec<_>, CommandError>>()
     })
     .await??;
-    let import = blocking(move || Import::new(sources)).await?;
+    let import = Import::new(sources);
     let report = take(node, who, import, &reporter).await?;
     let seconds = node.environment.monotonic_ms().saturating_sub(started) as f64 / 1000.0;
     answer(imported(report, seconds))
@@ -52,21 +46,20 @@ pub(in crate::service) async fn take(
     reporter: &Reporter,
 ) -> Result<ImportReport, CommandError> {
     loop {
-        let (more, back) = node
-            .act(&who, Action::Import, move |records, permit| {
-                let begun = records.environment().monotonic_ms();
-                let mut more = true;
-                while more && records.environment().monotonic_ms() < begun + TURN_MS {
-                    more = records.import_next(permit, &mut import)?;
-                }
-                Ok((more, import))
-            })
-            .await?;
+        let (more, back) = blocking(move || (import.read(), import)).await?;
         import = back;
-        let (done, total) = import.done();
-        reporter.step("import", done, Some(total));
         if !more {
             return Ok(import.into_report());
+        }
+        while import.is_open() {
+            import = node
+                .act(&who, Action::Import, move |records, permit| {
+                    records.import_turn(permit, &mut import)?;
+                    Ok(import)
+                })
+                .await?;
+            let (done, total) = import.done();
+            reporter.step("import", done, Some(total));
         }
     }
 }
