@@ -3,6 +3,8 @@
 
 #[path = "processes/audit_tampering.rs"]
 mod audit_tampering;
+#[path = "processes/backup.rs"]
+mod backup;
 #[path = "processes/bad_input.rs"]
 mod bad_input;
 #[path = "processes/canaries.rs"]

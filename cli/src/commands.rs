@@ -1,6 +1,7 @@
 //! The commands, one file each or one for each group.
 
 pub mod audit;
+pub mod backup;
 pub mod chart;
 pub mod completions;
 pub mod config;

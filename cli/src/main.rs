@@ -71,7 +71,9 @@ enum Command {
     Invite(invite::Arguments),
     /// Make a node that joins a practice by invitation
     Join(join::Arguments),
-    /// Restore a practice from a peer's or a backup's directory and the recovery code
+    /// Write the node into one sealed, verified file, while it runs
+    Backup(backup::Arguments),
+    /// Restore a node from its backup, or a practice from any node's directory and the recovery code
     Restore(restore::Arguments),
     /// Peers that this node calls
     #[command(subcommand)]
@@ -195,6 +197,7 @@ async fn dispatch(context: &Context, command: Command) -> Outcome {
         Command::Passphrase(command) => passphrase::execute(context, command).await,
         Command::Invite(arguments) => invite::execute(context, arguments).await,
         Command::Join(arguments) => join::execute(context, arguments).await,
+        Command::Backup(arguments) => backup::execute(context, arguments).await,
         Command::Restore(arguments) => restore::execute(context, arguments).await,
         Command::Peer(command) => peer::execute(context, command).await,
         Command::Node(command) => node::execute(context, command).await,

@@ -14,6 +14,7 @@
 //! | [`open`] | founding a practice, opening, unlocking, locking |
 //! | [`membership`], [`joining`], [`renewal`] | invitations, certificates, revocation, epochs; joining a practice |
 //! | [`restore`] | a practice from ciphertext and the recovery code |
+//! | [`backup`] | this node in one sealed file, and out of it again |
 //! | [`author`] | this node's own entries: sealed, chained, signed |
 //! | [`receive`], [`offer`] | what peers send, and what they may have |
 //! | [`documents`], `intake`, `homes`, [`project`] | entries to documents to index |
@@ -26,6 +27,7 @@
 //! | [`handle`], `transaction` | the thread that owns it all, group commit, and what a failure leaves |
 
 pub mod author;
+pub mod backup;
 pub mod documents;
 pub mod door;
 pub mod duplicates;

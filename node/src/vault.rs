@@ -23,6 +23,7 @@ pub use compress::{CHANGE_BYTES_MAX, CODEC, CODECS, pack, unpack};
 pub use epochs::KeyBook;
 pub use error::VaultError;
 pub use founding::{Founded, Founding, found};
+pub use keyring::backup::{BackupKey, BackupReader, BackupWriter, RestoredKeyring};
 pub use keyring::binding::Binding;
 pub use keyring::{Keyring, Protection, Unlocked};
 pub use practice_file::{export_practice_key, import_practice_key};

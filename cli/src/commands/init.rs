@@ -48,6 +48,11 @@ enum Unlock {
 }
 
 impl Closing {
+    /// Whether a key file was chosen.
+    pub const fn by_key_file(&self) -> bool {
+        matches!(self.unlock, Unlock::Keyfile)
+    }
+
     /// Asks for what is missing.
     pub fn closure(&self, context: &Context) -> Result<Closure, Failure> {
         Ok(match self.unlock {

@@ -450,6 +450,18 @@ catalogue! {
     RestoreDone:
         "The practice is restored here. Revoke nodes that are lost: `carnet node revoke`.",
         "Le cabinet est rétabli ici. Révoquez les nœuds perdus : `carnet node revoke`.";
+    RevivedDone:
+        "The node is back as it was on {made}: {entries} {entries|entry|entries} and {signatures} {signatures|signature|signatures} checked. It begins a new life: its earlier number is not used again.",
+        "Le nœud est revenu tel qu'il était le {made} : {entries} {entries|entrée vérifiée|entrées vérifiées}, {signatures} {signatures|signature vérifiée|signatures vérifiées}. Il commence une nouvelle vie : son ancien numéro ne sert plus.";
+    RevivedNext:
+        "Start it with `carnet run`: it fetches from its peers what it wrote after the backup. Never start the old machine's copy again; if that was stolen, revoke this node and restore with --site instead.",
+        "Lancez-le par `carnet run` : il reprend à ses pairs ce qu'il a écrit après la sauvegarde. Ne relancez jamais la copie de l'ancienne machine ; si elle a été volée, révoquez ce nœud et rétablissez plutôt avec --site.";
+    BackupDone:
+        "Written and read back: {path}, {bytes} in {seconds} s. Chains, hashes and signatures hold: {entries} {entries|entry|entries}, {signatures} {signatures|signature|signatures}.",
+        "Écrit et relu : {path}, {bytes} en {seconds} s. Chaînes, empreintes et signatures sont justes : {entries} {entries|entrée|entrées}, {signatures} {signatures|signature|signatures}.";
+    BackupOpens:
+        "What opens the node today opens this file: its passphrase or key file, or the recovery code.",
+        "Ce qui ouvre le nœud aujourd'hui ouvre ce fichier : sa phrase secrète ou son fichier-clé, ou le code de secours.";
     InviteExplained:
         "For {site}, once, until {expires}. Whoever has this text can join: hand it over yourself.",
         "Pour {site}, une fois, jusqu'au {expires}. Qui a ce texte peut entrer : remettez-le vous-même.";
@@ -781,6 +793,15 @@ catalogue! {
     PhaseIndex:
         "Indexing",
         "Indexation";
+    PhaseCopy:
+        "Copying",
+        "Copie";
+    PhaseBackup:
+        "Sealing and reading back",
+        "Scellé et relecture";
+    PhaseRestore:
+        "Opening the backup",
+        "Ouverture de la sauvegarde";
     PhaseVerify:
         "Verifying",
         "Vérification";

@@ -13,7 +13,11 @@ const FRENCH: &[(&str, &str)] = &[
     ("passphrase change", "Remplacer la phrase secrète"),
     ("invite", "Faire une invitation à usage unique, ou répondre à un fichier de demande"),
     ("join", "Créer un nœud qui entre dans un cabinet sur invitation"),
-    ("restore", "Rétablir un cabinet à partir d'un dossier et du code de secours"),
+    ("backup", "Écrire le nœud dans un seul fichier, scellé et vérifié, pendant qu'il tourne"),
+    (
+        "restore",
+        "Rétablir un nœud depuis sa sauvegarde, ou un cabinet depuis le dossier d'un nœud et le code de secours",
+    ),
     ("peer", "Les pairs que ce nœud appelle"),
     ("peer add", "Retenir un pair"),
     ("peer remove", "Oublier un pair ; ce qui vient de lui reste"),

@@ -101,6 +101,8 @@ impl Records {
         if keyring.certificate().is_none() {
             return Err(RecordsError::JoinNotFinished);
         }
+        // A kill left them behind.
+        Ledger::remove_copy(&dir.join(super::backup::COPY))?;
         let binding = observe(&environment, dir)?;
         if keyring.was_moved(&binding) {
             // A copy of this directory may be running elsewhere: from here on this is another life.
@@ -220,43 +222,13 @@ impl Records {
 
     /// Folds the control channel anew; when that fails, the roster stays what it was.
     pub(super) fn fold_roster(&mut self) -> Result<(), RecordsError> {
-        let mut statements = Vec::new();
-        let mut after = 0;
-        loop {
-            let page = self.ledger.of_channel(Channel::Control, after, PAGE)?;
-            let Some(last) = page.last() else { break };
-            after = last.arrival;
-            statements.extend(page);
-        }
-        self.roster = Roster::new(self.ledger.practice());
-        self.refused_statements.clear();
-        for held in &statements {
-            self.fold_statement(held);
-        }
+        (self.roster, self.refused_statements) = read_roster(&self.ledger)?;
         Ok(())
     }
 
     /// Takes one control entry into the roster; true if it was a statement.
     pub(super) fn fold_statement(&mut self, held: &Held) -> bool {
-        let header = &held.entry.header;
-        if header.codec != Codec::STATEMENT {
-            return false;
-        }
-        let folded = ControlStatement::from_payload(&held.entry.payload)
-            .map_err(|error| error.to_string())
-            .and_then(|statement| {
-                let fact = Fact {
-                    id: held.entry.id,
-                    author: header.log.author,
-                    sequence: header.sequence,
-                    statement,
-                };
-                self.roster.insert(fact).map_err(|problem| problem.to_string())
-            });
-        if let Err(problem) = folded {
-            self.refused_statements.push(format!("control entry {}: {problem}", held.entry.id));
-        }
-        true
+        fold(&mut self.roster, &mut self.refused_statements, held)
     }
 
     /// Reads the epoch keys anew after the roster changed.
@@ -289,6 +261,44 @@ impl Records {
         }
         Ok(latest)
     }
+}
+
+/// The roster that a ledger's control channel tells, and the statements that were not accepted.
+pub(super) fn read_roster(ledger: &Ledger) -> Result<(Roster, Vec<String>), RecordsError> {
+    let mut roster = Roster::new(ledger.practice());
+    let mut refused = Vec::new();
+    let mut after = 0;
+    loop {
+        let page = ledger.of_channel(Channel::Control, after, PAGE)?;
+        let Some(last) = page.last() else { break };
+        after = last.arrival;
+        for held in &page {
+            fold(&mut roster, &mut refused, held);
+        }
+    }
+    Ok((roster, refused))
+}
+
+fn fold(roster: &mut Roster, refused: &mut Vec<String>, held: &Held) -> bool {
+    let header = &held.entry.header;
+    if header.codec != Codec::STATEMENT {
+        return false;
+    }
+    let folded = ControlStatement::from_payload(&held.entry.payload)
+        .map_err(|error| error.to_string())
+        .and_then(|statement| {
+            let fact = Fact {
+                id: held.entry.id,
+                author: header.log.author,
+                sequence: header.sequence,
+                statement,
+            };
+            roster.insert(fact).map_err(|problem| problem.to_string())
+        });
+    if let Err(problem) = folded {
+        refused.push(format!("control entry {}: {problem}", held.entry.id));
+    }
+    true
 }
 
 /// Makes a keyring for a new node; what an earlier attempt left unfinished is begun anew.

@@ -13,8 +13,9 @@ use super::{Records, RecordsError};
 use crate::access::{Action, Actor, Permit, Purpose};
 use crate::audit::event::BATCH_EVENTS_MAX;
 use crate::audit::{AuditBatch, AuditEvent, AuditOutcome};
+use crate::base::environment::Environment;
 use crate::store::index::{TrailFilter, TrailRow};
-use crate::store::ledger::Held;
+use crate::store::ledger::{Held, Ledger};
 use crate::vault;
 use carnet_sync_protocol::frontier::Head;
 use carnet_sync_protocol::id::{Channel, DocumentId, LogId};
@@ -55,6 +56,39 @@ pub struct TrailEvent {
     /// What happened.
     #[serde(flatten)]
     pub event: AuditEvent,
+}
+
+fn waiting_in(ledger: &Ledger) -> Result<Vec<AuditEvent>, RecordsError> {
+    let stored = ledger.meta(WAITING)?;
+    // What an older version left and this one can't read is nothing that can be shown.
+    Ok(stored
+        .and_then(|bytes| AuditBatch::from_payload(&bytes).ok())
+        .map_or_else(Vec::new, |batch| batch.events))
+}
+
+/// Puts into a ledger that comes out of a backup that it does; the node's next life writes it.
+pub(super) fn note_restored(
+    ledger: &mut Ledger,
+    environment: &Environment,
+    made_ms: u64,
+) -> Result<(), RecordsError> {
+    let mut events = waiting_in(ledger)?;
+    let time_ms = environment.unix_ms();
+    events.push(AuditEvent {
+        time_ms,
+        clock_trusted: time_ms >= CLOCK_FLOOR_MS,
+        actor: Actor::Operator.to_string(),
+        roles: Vec::new(),
+        action: "restore".into(),
+        purpose: Purpose::Operations.code().to_owned(),
+        patient: None,
+        subject: None,
+        outcome: AuditOutcome::Done,
+        detail: format!("the backup of {}", instant(made_ms)),
+        count: 0,
+        consents: Vec::new(),
+    });
+    Ok(ledger.set_meta(WAITING, &AuditBatch { events }.to_payload())?)
 }
 
 /// What `audit verify` found.
@@ -180,11 +214,7 @@ impl Records {
     }
 
     fn waiting_events(&self) -> Result<Vec<AuditEvent>, RecordsError> {
-        let stored = self.ledger.meta(WAITING)?;
-        // What an older version left and this one can't read is nothing that can be shown.
-        Ok(stored
-            .and_then(|bytes| AuditBatch::from_payload(&bytes).ok())
-            .map_or_else(Vec::new, |batch| batch.events))
+        waiting_in(&self.ledger)
     }
 
     /// After unlocking: what happened meanwhile goes into the trail.
@@ -323,11 +353,11 @@ impl Records {
             after = last.arrival;
             for held in &page {
                 report.entries += 1;
-                self.verify_entry(held, &mut problems)?;
+                self.chains().verify_entry(held, &mut problems)?;
                 report.events += self.verify_events(held, &mut report.problems)?;
             }
         }
-        self.verify_heads(Some(Channel::Audit), &mut problems)?;
+        self.chains().verify_heads(Some(Channel::Audit), &mut problems)?;
         report.problems.extend(problems.problems);
         if self.charts()?.index.trail_count()? != report.events {
             report.problems.push(

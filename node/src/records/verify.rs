@@ -9,8 +9,9 @@ use super::read::body_of;
 use super::{Records, RecordsError};
 use crate::access::{Action, Permit};
 use crate::chart::{Document, canonical};
-use crate::store::ledger::Held;
-use crate::vault;
+use crate::identity::roster::Roster;
+use crate::store::ledger::{Held, Ledger};
+use crate::vault::{self, KeyBook};
 use carnet_sync_protocol::entry::{ENTRY_DOMAIN, verify};
 use carnet_sync_protocol::id::{Channel, DocumentId};
 use serde::Serialize;
@@ -59,7 +60,7 @@ impl Records {
         for problem in self.ledger.integrity_check()? {
             report.add(format!("log.db: {problem}"));
         }
-        self.verify_entries(&mut report, &mut progress)?;
+        self.chains().verify_all(&mut report, &mut progress)?;
         for refused in &self.refused_statements {
             report.add(refused.clone());
         }
@@ -71,98 +72,10 @@ impl Records {
         Ok(report)
     }
 
-    fn verify_entries(
-        &self,
-        report: &mut VerifyReport,
-        progress: &mut impl FnMut(u64, u64),
-    ) -> Result<(), RecordsError> {
-        let total = self.ledger.count()?;
-        let mut after = 0;
-        loop {
-            let page = self.ledger.by_arrival(after, super::open::PAGE)?;
-            let Some(last) = page.last() else { break };
-            after = last.arrival;
-            for held in &page {
-                self.verify_entry(held, report)?;
-            }
-            progress(report.entries, total);
-        }
-        self.verify_heads(None, report)
-    }
-
-    pub(super) fn verify_entry(
-        &self,
-        held: &Held,
-        report: &mut VerifyReport,
-    ) -> Result<(), RecordsError> {
-        report.entries += 1;
-        let entry = &held.entry;
-        let place = format!(
-            "entry {} ({} {} of node {})",
-            entry.id,
-            entry.header.log.channel.name(),
-            entry.header.sequence,
-            entry.header.log.author.node
-        );
-        if !held.is_sound() {
-            report.add(format!("{place}: altered, its hash does not fit"));
-            return Ok(());
-        }
-        if entry.header.sequence > 1 && !self.follows(held)? {
-            report.add(format!("{place}: the entry before it is missing or came after it"));
-        }
-        let node = &entry.header.log.author.node;
-        if let Some(signature) = &held.signature {
-            report.signatures += 1;
-            if verify(node.as_bytes(), ENTRY_DOMAIN, entry.id.as_bytes(), signature).is_err() {
-                report.add(format!("{place}: its signature does not verify"));
-            }
-        }
-        if self.roster.certificate(node).is_none() {
-            report.add(format!("{place}: its author has no certificate of the practice"));
-        }
-        self.verify_seal(held, &place, report);
-        Ok(())
-    }
-
-    fn follows(&self, held: &Held) -> Result<bool, RecordsError> {
-        let before = self.ledger.stamp(&held.entry.header.previous)?;
-        Ok(before.is_some_and(|before| before.arrival < held.arrival))
-    }
-
-    /// That every log, or every one of a channel, ends with a signature.
-    pub(super) fn verify_heads(
-        &self,
-        of: Option<Channel>,
-        report: &mut VerifyReport,
-    ) -> Result<(), RecordsError> {
-        let logs = self.ledger.frontier().0.iter();
-        for (log, heads) in logs.filter(|(log, _)| of.is_none_or(|of| of == log.channel)) {
-            for head in heads {
-                let held = self.ledger.entry(&head.id);
-                if !matches!(&held, Ok(Some(held)) if held.signature.is_some()) {
-                    report.add(format!(
-                        "the last entry of a {} log of node {} is missing or not signed",
-                        log.channel.name(),
-                        log.author.node
-                    ));
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn verify_seal(&self, held: &Held, place: &str, report: &mut VerifyReport) {
-        let header = &held.entry.header;
-        let Some(charts) = &self.charts else { return };
-        if !vault::CODECS.contains(&header.codec) {
-            return;
-        }
-        // A key that is not here is no fault: held, unreadable.
-        let Some(key) = charts.keys.epoch(&header.epoch) else { return };
-        if let Err(error) = vault::open(key, header, &held.entry.payload) {
-            report.add(format!("{place}: {error}"));
-        }
+    /// What is checked entry by entry.
+    pub(super) fn chains(&self) -> Chains<'_> {
+        let keys = self.charts.as_ref().map(|charts| &charts.keys);
+        Chains { ledger: &self.ledger, roster: &self.roster, keys }
     }
 
     fn verify_documents(
@@ -244,5 +157,107 @@ impl Records {
             }
         }
         Ok(shown)
+    }
+}
+
+/// The chains of a ledger, this node's or a copy of it, checked without looking at any chart.
+pub(super) struct Chains<'a> {
+    pub ledger: &'a Ledger,
+    pub roster: &'a Roster,
+    /// What opens entries; without it seals are not checked.
+    pub keys: Option<&'a KeyBook>,
+}
+
+impl Chains<'_> {
+    /// Every entry, and the end of every log.
+    pub fn verify_all(
+        &self,
+        report: &mut VerifyReport,
+        progress: &mut impl FnMut(u64, u64),
+    ) -> Result<(), RecordsError> {
+        let total = self.ledger.count()?;
+        let mut after = 0;
+        loop {
+            let page = self.ledger.by_arrival(after, super::open::PAGE)?;
+            let Some(last) = page.last() else { break };
+            after = last.arrival;
+            for held in &page {
+                self.verify_entry(held, report)?;
+            }
+            progress(report.entries, total);
+        }
+        self.verify_heads(None, report)
+    }
+
+    /// One entry.
+    pub fn verify_entry(&self, held: &Held, report: &mut VerifyReport) -> Result<(), RecordsError> {
+        report.entries += 1;
+        let entry = &held.entry;
+        let place = format!(
+            "entry {} ({} {} of node {})",
+            entry.id,
+            entry.header.log.channel.name(),
+            entry.header.sequence,
+            entry.header.log.author.node
+        );
+        if !held.is_sound() {
+            report.add(format!("{place}: altered, its hash does not fit"));
+            return Ok(());
+        }
+        if entry.header.sequence > 1 && !self.follows(held)? {
+            report.add(format!("{place}: the entry before it is missing or came after it"));
+        }
+        let node = &entry.header.log.author.node;
+        if let Some(signature) = &held.signature {
+            report.signatures += 1;
+            if verify(node.as_bytes(), ENTRY_DOMAIN, entry.id.as_bytes(), signature).is_err() {
+                report.add(format!("{place}: its signature does not verify"));
+            }
+        }
+        if self.roster.certificate(node).is_none() {
+            report.add(format!("{place}: its author has no certificate of the practice"));
+        }
+        self.verify_seal(held, &place, report);
+        Ok(())
+    }
+
+    fn follows(&self, held: &Held) -> Result<bool, RecordsError> {
+        let before = self.ledger.stamp(&held.entry.header.previous)?;
+        Ok(before.is_some_and(|before| before.arrival < held.arrival))
+    }
+
+    /// That every log, or every one of a channel, ends with a signature.
+    pub fn verify_heads(
+        &self,
+        of: Option<Channel>,
+        report: &mut VerifyReport,
+    ) -> Result<(), RecordsError> {
+        let logs = self.ledger.frontier().0.iter();
+        for (log, heads) in logs.filter(|(log, _)| of.is_none_or(|of| of == log.channel)) {
+            for head in heads {
+                let held = self.ledger.entry(&head.id);
+                if !matches!(&held, Ok(Some(held)) if held.signature.is_some()) {
+                    report.add(format!(
+                        "the last entry of a {} log of node {} is missing or not signed",
+                        log.channel.name(),
+                        log.author.node
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn verify_seal(&self, held: &Held, place: &str, report: &mut VerifyReport) {
+        let header = &held.entry.header;
+        let Some(keys) = self.keys else { return };
+        if !vault::CODECS.contains(&header.codec) {
+            return;
+        }
+        // A key that is not here is no fault: held, unreadable.
+        let Some(key) = keys.epoch(&header.epoch) else { return };
+        if let Err(error) = vault::open(key, header, &held.entry.payload) {
+            report.add(format!("{place}: {error}"));
+        }
     }
 }

@@ -2,6 +2,7 @@
 //! FHIR as the records show it.
 
 mod audit;
+mod backup;
 pub(super) mod bulk;
 pub(super) mod charts;
 mod health;
@@ -67,6 +68,7 @@ pub async fn execute(
         Request::Sync { peer, timeout_s } => peers::sync(node, peer, timeout_s, &reporter).await,
         Request::Status => health::status(node).await,
         Request::Verify => health::verify(node, who, reporter).await,
+        Request::Backup { to } => backup::backup(node, who, to, reporter).await,
         Request::Import { files } => bulk::import(node, who, files, reporter).await,
         Request::Export { patient } => bulk::export(node, who, patient, &reporter).await,
         Request::Staff(request) => staff::execute(node, who, request).await,

@@ -1,6 +1,10 @@
 //! How a directory becomes a node: a new practice, an invitation, an answer on a stick, or a
 //! restored practice. What fails leaves nothing behind.
 
+mod restore;
+
+pub use restore::{Restoring, refuse_occupied, restore, revive};
+
 use super::config::Config;
 use super::error::{CommandError, ErrorKind};
 use super::node::{automatic_secret, blocking, secret_of};
@@ -29,19 +33,6 @@ pub struct Founding {
     pub closure: Closure,
     /// What seals the practice key; without it the recovery code does.
     pub practice_passphrase: Option<Secret>,
-}
-
-/// From what a practice is restored.
-#[derive(Debug)]
-pub struct Restoring {
-    /// The directory of a node, a relay or a backup; it is only read.
-    pub from: PathBuf,
-    /// The new node's site.
-    pub site: String,
-    /// The recovery code.
-    pub code: Secret,
-    /// What shall open the node.
-    pub closure: Closure,
 }
 
 /// Refuses before anybody is asked for a passphrase in vain.
@@ -194,27 +185,6 @@ pub async fn finish(
         Ok(finish_off(records))
     })
     .await?
-}
-
-/// Restores a practice from ciphertext and the recovery code.
-pub async fn restore(
-    dir: &Path,
-    environment: &Environment,
-    restoring: Restoring,
-) -> Result<Created, CommandError> {
-    sound_site(&restoring.site)?;
-    let code = restoring.code.expose().parse()?;
-    let place = Place::prepare(dir, restoring.closure)?;
-    let (path, method, environment) =
-        (place.dir.clone(), place.method.clone(), environment.clone());
-    let (from, site) = (restoring.from, restoring.site);
-    let made = blocking(move || -> Result<_, RecordsError> {
-        let records = Records::restore(&path, environment, &from, &code, &site, &method)?;
-        Ok(finish_off(records))
-    })
-    .await?;
-    let created = place.keep_if(made)?;
-    Ok(Created { key_file: place.key_file(), ..created })
 }
 
 fn is_pending(keyring: &Keyring) -> bool {

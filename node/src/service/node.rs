@@ -13,7 +13,7 @@ use carnet_sync_protocol::id::TransportKey;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use tokio::sync::{OnceCell, broadcast};
+use tokio::sync::{Mutex, OnceCell, broadcast};
 
 /// See the head of the file.
 pub struct Node {
@@ -25,6 +25,8 @@ pub struct Node {
     pub config: Config,
     /// Whether this is the daemon, not a single command.
     pub running: bool,
+    /// Held while a backup is made: one at a time.
+    pub backup: Arc<Mutex<()>>,
     records: Handle,
     owner: Owner,
     /// Started on first use: most commands need none.
@@ -70,7 +72,8 @@ impl Node {
         let environment = records.environment().clone();
         let (records, owner) = Handle::start(records);
         let network = OnceCell::new();
-        Self { dir, environment, config, running: false, records, owner, network }
+        let backup = Arc::default();
+        Self { dir, environment, config, running: false, backup, records, owner, network }
     }
 
     /// Runs `f` on the thread that owns the records; returns once what it wrote is durable.

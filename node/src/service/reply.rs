@@ -25,6 +25,43 @@ pub struct Created {
     pub peer: Option<String>,
 }
 
+/// A backup was written.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct BackedUp {
+    /// The file.
+    pub file: String,
+    /// How long it is.
+    pub bytes: u64,
+    /// Entries in it.
+    pub entries: u64,
+    /// Signatures in it.
+    pub signatures: u64,
+    /// Whether chains, hashes and signatures were checked, and the file read back; always true.
+    pub verified: bool,
+    /// When it was made.
+    pub made: String,
+    /// How long it took.
+    pub seconds: f64,
+}
+
+/// A node came out of a backup.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Revived {
+    /// The node's id, the same as before.
+    pub node: String,
+    /// The practice's id.
+    pub practice: String,
+    /// When the backup was made.
+    pub made: String,
+    /// Entries that came out of it, each checked.
+    pub entries: u64,
+    /// Signatures that were checked.
+    pub signatures: u64,
+    /// The key file that opens the node, when that was chosen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_file: Option<String>,
+}
+
 /// A request to join by files was written.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Requested {

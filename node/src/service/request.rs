@@ -319,6 +319,11 @@ pub enum Request {
     },
     /// Checks everything that is held.
     Verify,
+    /// Writes a backup.
+    Backup {
+        /// The file, or a directory for a file of its own name; absolute.
+        to: PathBuf,
+    },
     /// Hands out the practice key, sealed.
     PracticeExportKey {
         /// What opens it now.
@@ -412,6 +417,7 @@ impl Request {
                 | Self::Sync { .. }
                 | Self::Status
                 | Self::Verify
+                | Self::Backup { .. }
         )
     }
 

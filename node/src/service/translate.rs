@@ -104,9 +104,13 @@ impl From<VaultError> for CommandError {
             | VaultError::KeyFileDamaged(_) => ErrorKind::WrongPassphrase,
             VaultError::NoPracticeKey => ErrorKind::Denied,
             VaultError::NoKeyring(_) => ErrorKind::NoNode,
-            VaultError::KeyringNewer(_) | VaultError::UnknownCodec(_) => ErrorKind::NewerSchema,
+            VaultError::KeyringNewer(_)
+            | VaultError::BackupNewer(_)
+            | VaultError::UnknownCodec(_) => ErrorKind::NewerSchema,
             VaultError::KeyringDamaged(_) | VaultError::NotAuthentic => ErrorKind::Damaged,
             VaultError::EmptyPassphrase
+            | VaultError::BackupDamaged(_)
+            | VaultError::NotABackup(_)
             | VaultError::KeyringExists(_)
             | VaultError::PracticeFileDamaged
             | VaultError::OtherPractice
@@ -114,6 +118,9 @@ impl From<VaultError> for CommandError {
             VaultError::File { source, .. } => disk(source),
             _ => ErrorKind::Failure,
         };
+        if let VaultError::BackupDamaged(_) | VaultError::NotABackup(_) = error {
+            return Self::new(kind, error).advise("Nothing was changed; use another backup");
+        }
         Self::new(kind, error)
     }
 }

@@ -139,7 +139,8 @@ impl StoreError {
         )
     }
 
-    pub(super) fn corrupt(path: &Path, detail: impl Into<String>) -> Self {
+    /// A file that is not what was written.
+    pub fn corrupt(path: &Path, detail: impl Into<String>) -> Self {
         Self::Corrupt { path: path.to_owned(), detail: detail.into() }
     }
 

@@ -21,7 +21,7 @@ mod tests;
 pub use append::Appended;
 pub use read::{Held, Stamp};
 
-use super::database::Database;
+use super::database::{Database, remove};
 use super::error::StoreError;
 use carnet_sync_protocol::frontier::Frontier;
 use carnet_sync_protocol::id::{LogId, PracticeId};
@@ -94,6 +94,25 @@ impl Ledger {
     fn empty(database: Database, practice: PracticeId) -> Self {
         let (logs, frontier, undo) = (BTreeMap::new(), Frontier::default(), Vec::new());
         Self { database, practice, logs, frontier, last_arrival: 0, undo }
+    }
+
+    /// Writes a copy into a new file, as the ledger stands at this moment; another connection may
+    /// write on meanwhile. What is there by that name is an earlier copy, and is removed.
+    pub fn copy_to(&self, path: &Path) -> Result<()> {
+        remove(path)?;
+        // Made beforehand, so that it is readable by its owner only.
+        Database::create(path)?.close()?;
+        self.database.write("VACUUM INTO ?1", [path.to_string_lossy()]).map(drop)
+    }
+
+    /// Removes such a copy, if there is one.
+    pub fn remove_copy(path: &Path) -> Result<()> {
+        remove(path)
+    }
+
+    /// Closes it, so that everything is in the one file.
+    pub fn close(self) -> Result<()> {
+        self.database.close()
     }
 
     /// The practice whose entries these are.

@@ -63,6 +63,15 @@ pub enum VaultError {
     /// The keyring was written by a newer version.
     #[error("{path} was written by a newer version of Carnet; update it", path = .0.display())]
     KeyringNewer(PathBuf),
+    /// A backup that was altered, cut short, or not made by the node that it names.
+    #[error("{path} is damaged or cut short", path = .0.display())]
+    BackupDamaged(PathBuf),
+    /// A file that is no backup.
+    #[error("{path} is not a backup that Carnet made", path = .0.display())]
+    NotABackup(PathBuf),
+    /// The backup was written by a newer version.
+    #[error("{path} was written by a newer version of Carnet; update it", path = .0.display())]
+    BackupNewer(PathBuf),
     /// A certificate that was not made for this node.
     #[error("this certificate does not belong to this node, or its signature is wrong")]
     ForeignCertificate,

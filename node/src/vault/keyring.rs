@@ -6,6 +6,7 @@
 //! recovery code. The file is replaced whole with every change: a kill leaves the old one or the new
 //! one. Unlocking changes nothing on disk.
 
+pub mod backup;
 pub mod binding;
 mod content;
 mod staff;
@@ -208,59 +209,12 @@ impl Keyring {
 
     /// Takes the secrets out.
     pub fn unlock(&self, secret: &UnlockSecret) -> Result<Unlocked, VaultError> {
-        let keys = &self.content.keys;
-        let master = self.master(secret)?;
-        let damaged = || VaultError::KeyringDamaged(self.path.clone());
-        let SealedSecret { nonce, sealed } = &self.content.secrets;
-        let secrets = cipher::decrypt(&master, nonce, &context("secrets", keys), sealed)
-            .map(Zeroizing::new)
-            .map_err(|_| damaged())?;
-        let part = |place: usize| -> Result<Secret, VaultError> {
-            let bytes = secrets.get(place * 32..(place + 1) * 32).ok_or_else(damaged)?;
-            bytes.try_into().map(Private::new).map_err(|_| damaged())
-        };
-        let entry = SigningSecret::from_seed(part(0)?);
-        let hpke = HpkeSecret::from_seed(part(1)?);
-        if entry.public() != keys.entry.0 || hpke.public() != keys.hpke {
-            return Err(damaged());
-        }
-        Ok(Unlocked { master, entry, hpke, index_key: part(2)? })
+        self.safe().unlock(secret)
     }
 
-    fn master(&self, secret: &UnlockSecret) -> Result<Secret, VaultError> {
-        let keys = &self.content.keys;
-        let mut failure = VaultError::NoSlot(match secret {
-            UnlockSecret::Passphrase(_) => PASSPHRASE,
-            UnlockSecret::KeyFile(_) => KEY_FILE,
-            UnlockSecret::RecoveryCode(_) => RECOVERY_CODE,
-            UnlockSecret::Staff { .. } => PASSWORD,
-        });
-        for slot in &self.content.slots {
-            let opened = match (slot, secret) {
-                (Slot::Passphrase(locked), UnlockSecret::Passphrase(passphrase)) => {
-                    locked.unlock(passphrase, &context("passphrase", keys))
-                }
-                (Slot::KeyFile { sealed, .. }, UnlockSecret::KeyFile(key)) => {
-                    open_key_file_slot(key, keys, sealed)
-                }
-                (Slot::Recovery { practice, wrap }, UnlockSecret::RecoveryCode(code)) => {
-                    let purpose = Purpose::Keyring(keys.entry);
-                    share::unwrap(&code.secret(), *practice, purpose, wrap)
-                        .map_err(|_| VaultError::WrongSecret(RECOVERY_CODE))
-                }
-                (Slot::Staff { id: of, locked, .. }, UnlockSecret::Staff { id, password })
-                    if of == id =>
-                {
-                    locked.unlock(password, &context(&staff::part(id), keys))
-                }
-                _ => continue,
-            };
-            match opened {
-                Ok(master) => return Ok(master),
-                Err(error) => failure = error,
-            }
-        }
-        Err(failure)
+    fn safe(&self) -> Safe<'_> {
+        let Content { keys, slots, secrets, .. } = &self.content;
+        Safe { path: &self.path, keys, slots: slots.as_slice(), secrets }
     }
 
     /// Whether some passphrase unlocks the node.
@@ -417,6 +371,73 @@ impl Keyring {
         content.write(&self.path)?;
         self.content = content;
         Ok(())
+    }
+}
+
+/// What has to be opened: the ways to the master key, and what lies under it.
+struct Safe<'a> {
+    /// The file that it lies in.
+    path: &'a Path,
+    keys: &'a NodeKeys,
+    slots: &'a [Slot],
+    secrets: &'a SealedSecret,
+}
+
+impl Safe<'_> {
+    fn unlock(&self, secret: &UnlockSecret) -> Result<Unlocked, VaultError> {
+        let keys = self.keys;
+        let master = self.master(secret)?;
+        let damaged = || VaultError::KeyringDamaged(self.path.to_owned());
+        let SealedSecret { nonce, sealed } = self.secrets;
+        let secrets = cipher::decrypt(&master, nonce, &context("secrets", keys), sealed)
+            .map(Zeroizing::new)
+            .map_err(|_| damaged())?;
+        let part = |place: usize| -> Result<Secret, VaultError> {
+            let bytes = secrets.get(place * 32..(place + 1) * 32).ok_or_else(damaged)?;
+            bytes.try_into().map(Private::new).map_err(|_| damaged())
+        };
+        let entry = SigningSecret::from_seed(part(0)?);
+        let hpke = HpkeSecret::from_seed(part(1)?);
+        if entry.public() != keys.entry.0 || hpke.public() != keys.hpke {
+            return Err(damaged());
+        }
+        Ok(Unlocked { master, entry, hpke, index_key: part(2)? })
+    }
+
+    fn master(&self, secret: &UnlockSecret) -> Result<Secret, VaultError> {
+        let keys = self.keys;
+        let mut failure = VaultError::NoSlot(match secret {
+            UnlockSecret::Passphrase(_) => PASSPHRASE,
+            UnlockSecret::KeyFile(_) => KEY_FILE,
+            UnlockSecret::RecoveryCode(_) => RECOVERY_CODE,
+            UnlockSecret::Staff { .. } => PASSWORD,
+        });
+        for slot in self.slots {
+            let opened = match (slot, secret) {
+                (Slot::Passphrase(locked), UnlockSecret::Passphrase(passphrase)) => {
+                    locked.unlock(passphrase, &context("passphrase", keys))
+                }
+                (Slot::KeyFile { sealed, .. }, UnlockSecret::KeyFile(key)) => {
+                    open_key_file_slot(key, keys, sealed)
+                }
+                (Slot::Recovery { practice, wrap }, UnlockSecret::RecoveryCode(code)) => {
+                    let purpose = Purpose::Keyring(keys.entry);
+                    share::unwrap(&code.secret(), *practice, purpose, wrap)
+                        .map_err(|_| VaultError::WrongSecret(RECOVERY_CODE))
+                }
+                (Slot::Staff { id: of, locked, .. }, UnlockSecret::Staff { id, password })
+                    if of == id =>
+                {
+                    locked.unlock(password, &context(&staff::part(id), keys))
+                }
+                _ => continue,
+            };
+            match opened {
+                Ok(master) => return Ok(master),
+                Err(error) => failure = error,
+            }
+        }
+        Err(failure)
     }
 }
 

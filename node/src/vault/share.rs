@@ -29,6 +29,8 @@ pub enum Purpose {
     PracticeKey,
     /// The key of one node's keyring, for the recovery code.
     Keyring(NodeId),
+    /// The key of a backup, for the node that made it.
+    Backup(NodeId),
 }
 
 /// An X25519 secret, to which keys are wrapped.
@@ -127,6 +129,10 @@ fn info(practice: PracticeId, purpose: Purpose, recipient: HpkeKey) -> Vec<u8> {
         Purpose::PracticeKey => info.push(3),
         Purpose::Keyring(node) => {
             info.push(4);
+            info.extend_from_slice(node.as_bytes());
+        }
+        Purpose::Backup(node) => {
+            info.push(5);
             info.extend_from_slice(node.as_bytes());
         }
     }

@@ -85,7 +85,7 @@ impl Content {
             .map_err(|source| VaultError::File { path: path.to_owned(), source })
     }
 
-    fn to_bytes(&self) -> Vec<u8> {
+    pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = FORMAT.to_vec();
         bytes.extend_from_slice(&wire::encode(self));
         let hash = blake3::hash(&bytes);
@@ -93,7 +93,7 @@ impl Content {
         bytes
     }
 
-    fn from_bytes(bytes: &[u8], path: &Path) -> Result<Self, VaultError> {
+    pub fn from_bytes(bytes: &[u8], path: &Path) -> Result<Self, VaultError> {
         let damaged = || VaultError::KeyringDamaged(path.to_owned());
         let length = bytes.len().checked_sub(HASH_SIZE).ok_or_else(damaged)?;
         let (content, hash) = bytes.split_at(length);
