@@ -85,6 +85,12 @@ impl Records {
                 documents.entry(pending.document).or_default().push(pending.arrival);
             }
         }
+        for arrival in documents.remove(&DocumentId::ZERO).unwrap_or_default() {
+            // What belongs to no document is the trail's.
+            if let Some(held) = self.ledger.at(arrival)? {
+                self.project_trail(&held)?;
+            }
+        }
         for (document, arrivals) in documents {
             self.with_document(&document, |records, resident| {
                 for arrival in arrivals {

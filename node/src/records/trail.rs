@@ -14,7 +14,7 @@ use crate::access::{Action, Actor, Permit, Purpose};
 use crate::audit::event::BATCH_EVENTS_MAX;
 use crate::audit::{AuditBatch, AuditEvent, AuditOutcome};
 use crate::base::environment::Environment;
-use crate::store::index::{TrailFilter, TrailRow};
+use crate::store::index::{Cause, Pending, TrailFilter, TrailRow};
 use crate::store::ledger::{Held, Ledger};
 use crate::vault;
 use carnet_sync_protocol::frontier::Head;
@@ -230,8 +230,9 @@ impl Records {
 
     /// Takes an entry of the audit channel into the index.
     pub(super) fn project_trail(&mut self, held: &Held) -> Result<(), RecordsError> {
-        let Some(batch) = self.open_trail(held) else { return Ok(()) };
+        let Some(batch) = self.open_trail(held) else { return self.wait_for_key(held) };
         let index = &mut self.charts_mut()?.index;
+        index.remove_pending(held.arrival)?;
         for (number, event) in (0..).zip(batch.events) {
             index.put_trail(&TrailRow {
                 arrival: held.arrival,
@@ -242,6 +243,17 @@ impl Records {
                 patient: event.patient.clone(),
                 event: AuditBatch { events: vec![event] }.to_payload(),
             })?;
+        }
+        Ok(())
+    }
+
+    /// An entry of the trail that can't be read yet is listed as such, and told once it can be.
+    fn wait_for_key(&mut self, held: &Held) -> Result<(), RecordsError> {
+        let (arrival, header) = (held.arrival, &held.entry.header);
+        let charts = self.charts_mut()?;
+        if vault::CODECS.contains(&header.codec) && charts.keys.epoch(&header.epoch).is_none() {
+            let cause = Cause::Key(header.epoch);
+            charts.index.put_pending(&Pending { arrival, document: header.document, cause })?;
         }
         Ok(())
     }
