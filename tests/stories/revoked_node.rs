@@ -3,9 +3,11 @@
 
 use carnet_node::access::Action;
 use carnet_node::records::RecordsError;
+use carnet_node::store::index::TrailFilter;
 use carnet_sync_protocol::certificate::RevocationKind;
 use carnet_tests::{Node, carry, carry_of, found, join, permit, sync};
 use serde_json::json;
+use std::collections::BTreeSet;
 
 fn patient(id: &str) -> serde_json::Value {
     json!({"resourceType": "Patient", "id": id, "birthDate": "1987-03-02"})
@@ -132,4 +134,32 @@ fn what_is_let_in_does_not_depend_on_what_came_first() {
     }
     assert_eq!(a.digest(), c.digest());
     assert_eq!(a.digest(), d.digest());
+}
+
+#[test]
+fn a_reinstated_node_reads_what_was_written_meanwhile_and_lists_nothing_as_unreadable() {
+    let (mut a, mut c, _) = with_a_stolen_node();
+    let key = a.put(patient("p"));
+    a.set(&key, "birthDate", json!("1988-03-02"));
+    sync(&mut a, &mut c);
+    c.records.catch_up().unwrap();
+    assert!(c.records.status().unwrap().unreadable.unwrap() > 0, "it has no key for these");
+    let node = c.id();
+    let administer = permit(Action::Administer);
+    a.records.set_standing(&administer, &node, RevocationKind::Reinstate, None).unwrap();
+    a.records.commit().unwrap();
+    sync(&mut a, &mut c);
+    assert_eq!(c.show(&key)["birthDate"], "1988-03-02");
+    let status = c.records.status().unwrap();
+    assert_eq!((status.unreadable, status.quarantined), (Some(0), Some(0)));
+
+    // The trail of that time is there too.
+    let events = |node: &mut Node| {
+        let action = Some("write".into());
+        let filter = TrailFilter { action, limit: 1_000, ..TrailFilter::default() };
+        let events = node.records.trail(&permit(Action::Audit), &filter).unwrap();
+        events.into_iter().map(|event| event.id).collect::<BTreeSet<_>>()
+    };
+    assert!(!events(&mut a).is_empty());
+    assert_eq!(events(&mut a), events(&mut c));
 }

@@ -41,11 +41,12 @@ impl Resident {
         Self { document, applied, unsaved: 0, touched, taken_in, used: 0 }
     }
 
-    /// Notes that an entry is in the document; `known` if its change was there already.
-    pub fn note(&mut self, arrival: u64, known: bool) {
+    /// Notes that an entry is in the document; `known` if its change was there already, `waited` if
+    /// the index lists it as one that is not.
+    pub fn note(&mut self, arrival: u64, known: bool, waited: bool) {
         self.taken_in.push(arrival);
-        if arrival < self.applied {
-            // It waited. Saved soon, so that it is no longer listed as waiting.
+        if waited {
+            // Saved soon, so that it is no longer listed.
             self.unsaved = UNSAVED_CHANGES_MAX;
         } else if !known {
             self.unsaved += 1;

@@ -10,13 +10,16 @@
 //! A peer may make chains as long as it likes, so nothing here recurses, and an entry is tried
 //! again only when the change came that it named.
 
+#[cfg(test)]
+mod tests;
+
 use super::documents::{Resident, actor_prefix};
 use super::{Records, RecordsError};
-use crate::chart::{ChangeHash, ChartError, Document, inspect};
+use crate::chart::{Applied, ChangeHash, ChartError, Document, inspect};
 use crate::store::index::{Cause, Pending, Quarantined};
 use crate::store::ledger::Held;
 use crate::vault;
-use carnet_sync_protocol::id::{DocumentId, EpochId};
+use carnet_sync_protocol::id::{DocumentId, EpochId, LogId};
 use std::collections::BTreeMap;
 
 /// Why an entry is set aside that was written after its node was cut off.
@@ -77,10 +80,14 @@ impl Records {
         match resident.document.apply(&change, actor_prefix(&held.entry.header.log.author)) {
             Ok(applied) => {
                 self.begin()?;
+                let counts = self.credit(id, &applied, held)?;
+                if applied.known && counts {
+                    // Whatever it touched has another version now; a node that does so is rare.
+                    resident.touched.extend(resident.document.keys());
+                }
+                resident.touched.extend(applied.touched.iter().cloned());
                 let index = &mut self.charts_mut()?.index;
-                index.put_change(&applied.hash.0, arrival, applied.by.as_deref())?;
-                resident.note(arrival, applied.known);
-                resident.touched.extend(applied.touched);
+                resident.note(arrival, applied.known, index.is_set_aside(arrival)?);
                 match applied.known {
                     true => Ok(Next::new()),
                     false => Ok(index.waiting_for(id, &applied.hash.0)?),
@@ -93,6 +100,37 @@ impl Records {
             }
             Err(error) => self.quarantine(id, arrival, None, error.to_string()),
         }
+    }
+
+    /// Whether this entry is the one that counts as having brought the change. A node may write one
+    /// change into two entries; which of them counts must not depend on what came first.
+    fn credit(
+        &mut self,
+        id: &DocumentId,
+        applied: &Applied,
+        held: &Held,
+    ) -> Result<bool, RecordsError> {
+        let other = self.charts()?.index.change(&applied.hash.0)?.map(|(arrival, _)| arrival);
+        let other = match other.filter(|arrival| *arrival != held.arrival) {
+            Some(arrival) => self.ledger.stamp_at(arrival)?,
+            None => None,
+        };
+        let cut = self.is_cut(held);
+        if let Some(other) = &other {
+            let other_cut = self.is_behind_cut(&other.log, other.sequence);
+            let first = (other_cut, other.id) < (cut, held.entry.id);
+            let last = if first { held.arrival } else { other.arrival };
+            if other_cut != cut {
+                let reason = WITHHELD.to_owned();
+                self.quarantine(id, last, Some(applied.hash.0), reason)?;
+            }
+            if first {
+                return Ok(false);
+            }
+        }
+        let (hash, by) = (&applied.hash.0, applied.by.as_deref());
+        self.charts_mut()?.index.put_change(hash, held.arrival, by)?;
+        Ok(true)
     }
 
     /// Whether something that is accepted builds on this change.
@@ -187,7 +225,11 @@ impl Records {
     /// Whether the entry was written after its node was cut off.
     pub(super) fn is_cut(&self, held: &Held) -> bool {
         let header = &held.entry.header;
-        self.roster.cut(&header.log).is_some_and(|cut| header.sequence > cut.sequence)
+        self.is_behind_cut(&header.log, header.sequence)
+    }
+
+    fn is_behind_cut(&self, log: &LogId, sequence: u64) -> bool {
+        self.roster.cut(log).is_some_and(|cut| sequence > cut.sequence)
     }
 }
 

@@ -164,6 +164,13 @@ impl Index {
         Ok(self.database.write(sql, [arrival as i64])? > 0)
     }
 
+    /// Whether an entry is listed as waiting or as set aside.
+    pub fn is_set_aside(&self, arrival: u64) -> Result<bool> {
+        let sql = "SELECT 1 FROM pending WHERE arrival = ?1
+                   UNION ALL SELECT 1 FROM quarantine WHERE arrival = ?1";
+        Ok(self.database.one(sql, [arrival as i64], |row| row.get::<_, i64>(0))?.is_some())
+    }
+
     /// How many entries wait for others, and how many for a key.
     pub fn pending_count(&self) -> Result<(u64, u64)> {
         Ok((
