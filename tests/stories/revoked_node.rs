@@ -163,3 +163,25 @@ fn a_reinstated_node_reads_what_was_written_meanwhile_and_lists_nothing_as_unrea
     assert!(!events(&mut a).is_empty());
     assert_eq!(events(&mut a), events(&mut c));
 }
+
+#[test]
+fn what_was_overwritten_behind_a_cut_stays_in_dispute_where_somebody_built_on_it() {
+    let (mut a, mut stolen, mut c) = with_a_stolen_node();
+    let key = c.put(patient("p"));
+    c.set(&key, "gender", json!("female"));
+    sync(&mut c, &mut stolen);
+    stolen.set(&key, "gender", json!("male"));
+    sync(&mut c, &mut stolen);
+    // C has not heard that it was stolen, saw what was written there, and goes on.
+    c.set(&key, "birthDate", json!("1988-03-02"));
+    sync(&mut a, &mut c);
+    for node in [&mut a, &mut c] {
+        let conflicts = node.records.conflicts(&permit(Action::Read), Some(&key)).unwrap();
+        let [conflict] = conflicts.as_slice() else { panic!("one conflict, not {conflicts:?}") };
+        assert_eq!(conflict.element, "gender");
+        let said = conflict.values.to_string();
+        assert!(said.contains("\"female\"") && said.contains("\"male\""), "{said}");
+        assert_eq!(node.show(&key)["birthDate"], "1988-03-02");
+    }
+    assert_eq!(a.digest(), c.digest());
+}

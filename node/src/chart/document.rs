@@ -34,7 +34,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 /// The first bytes of a saved document; the last one is the version of the format.
-const SAVED: [u8; 5] = *b"CRNT\x02";
+const SAVED: [u8; 5] = *b"CRNT\x03";
 
 /// How much may be written after the last save before the document saves itself anew, so that
 /// what it needs to undo a failure stays in proportion.

@@ -70,14 +70,15 @@ impl Records {
             Opened::Unsound(reason) => return self.quarantine(id, arrival, None, reason),
             Opened::Foreign => return Ok(Next::new()),
         };
-        if self.is_cut(held) {
+        let cut = self.is_cut(held);
+        if cut {
             let hash = inspect(&change).ok().map(|inspected| inspected.hash);
             if !self.is_built_on(id, resident, hash.as_ref())? {
                 let hash = hash.map(|hash| hash.0);
                 return self.quarantine(id, arrival, hash, WITHHELD.to_owned());
             }
         }
-        match resident.document.apply(&change, actor_prefix(&held.entry.header.log.author)) {
+        match apply(&mut resident.document, held, &change, cut) {
             Ok(applied) => {
                 self.begin()?;
                 let counts = self.credit(id, &applied, held)?;
@@ -187,7 +188,8 @@ impl Records {
             next.reverse();
             while let Some(held) = next.pop() {
                 let Opened::Change(change) = self.open_change(&held)? else { continue };
-                if self.is_cut(&held) {
+                let cut = self.is_cut(&held);
+                if cut {
                     let Ok(inspected) = inspect(&change) else { continue };
                     let hash = inspected.hash;
                     if !waiting.contains_key(&hash) && !document.has(&hash) {
@@ -195,7 +197,7 @@ impl Records {
                         continue;
                     }
                 }
-                match document.apply(&change, actor_prefix(&held.entry.header.log.author)) {
+                match apply(&mut document, &held, &change, cut) {
                     Ok(applied) => next.extend(waiting.remove(&applied.hash).unwrap_or_default()),
                     Err(ChartError::MissingDependencies(missing)) => {
                         let first = first_of(&missing)?;
@@ -230,6 +232,20 @@ impl Records {
 
     fn is_behind_cut(&self, log: &LogId, sequence: u64) -> bool {
         self.roster.cut(log).is_some_and(|cut| sequence > cut.sequence)
+    }
+}
+
+/// Applies the change of an entry; one from behind a cut is in doubt.
+fn apply(
+    document: &mut Document,
+    held: &Held,
+    change: &[u8],
+    cut: bool,
+) -> Result<Applied, ChartError> {
+    let prefix = actor_prefix(&held.entry.header.log.author);
+    match cut {
+        true => document.apply_doubted(change, prefix),
+        false => document.apply(change, prefix),
     }
 }
 

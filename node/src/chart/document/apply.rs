@@ -72,6 +72,25 @@ impl Document {
     /// Takes in a change that was written by the author whose actors start with this prefix.
     /// A change that is known already is no error.
     pub fn apply(&mut self, bytes: &[u8], actor_prefix: [u8; 8]) -> Result<Applied, ChartError> {
+        self.take(bytes, actor_prefix, false)
+    }
+
+    /// The same for a change that was written after its author was cut off, and that others build
+    /// on all the same: what it overwrote is a conflict, and it settles none.
+    pub fn apply_doubted(
+        &mut self,
+        bytes: &[u8],
+        actor_prefix: [u8; 8],
+    ) -> Result<Applied, ChartError> {
+        self.take(bytes, actor_prefix, true)
+    }
+
+    fn take(
+        &mut self,
+        bytes: &[u8],
+        actor_prefix: [u8; 8],
+        doubted: bool,
+    ) -> Result<Applied, ChartError> {
         let change = RawChange::read(bytes)?;
         let hash = ChangeHash(change.hash);
         if change.actors[0][..8] != actor_prefix {
@@ -100,7 +119,7 @@ impl Document {
             self.undo()?;
             return Err(refusal.into());
         }
-        let touched = self.journal.record(&change, &keys, &typed, &past);
+        let touched = self.journal.record(&change, &keys, &typed, &past, doubted);
         self.note(bytes);
         Ok(Applied { hash, touched, known: false, by })
     }

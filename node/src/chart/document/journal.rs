@@ -35,6 +35,9 @@ pub(crate) struct Touch {
     pub(crate) elements: Vec<u32>,
     /// Characters that it typed into texts and took out of them.
     pub(crate) typed: u32,
+    /// Whether it was written after its author was cut off. It counts as unseen by whatever its
+    /// author saw, so that what it overwrote stays in dispute, and it decides nothing.
+    doubted: bool,
     /// The earlier touches of this resource that its author had not seen, ascending.
     pub(crate) beside: Vec<u32>,
     /// The conflicts that it decided.
@@ -265,6 +268,7 @@ impl Journal {
         keys: &[RegisterKey<'_>],
         typed: &[Typed],
         past: &Past,
+        doubted: bool,
     ) -> Vec<ResourceKey> {
         let dependencies =
             change.dependencies.iter().filter_map(|hash| self.change(hash)).collect();
@@ -279,7 +283,7 @@ impl Journal {
                     touch.elements.push(element);
                 }
             }
-            if let Some(decided) = &key.decided {
+            if let Some(decided) = key.decided.as_ref().filter(|_| !doubted) {
                 let element = self.numbered_name(&decided.element);
                 let named = self.named(&key.resource, &decided.named, past);
                 touch.decisions.push(Decision { element, named });
@@ -296,6 +300,7 @@ impl Journal {
         }
         let touched: Vec<ResourceKey> = touches.keys().cloned().collect();
         for (key, touch) in touches {
+            let touch = Touch { doubted, ..touch };
             self.stories.entry(key).or_default().add(touch, past);
         }
         let actor = self.numbered_actor(change.actors[0]);
@@ -368,8 +373,10 @@ impl Journal {
 impl Story {
     fn add(&mut self, mut touch: Touch, past: &Past) {
         let number = self.touches.len() as u32;
-        if matches!(past, Past::Set(_)) {
-            let unseen = |(_, earlier): &(u32, &Touch)| !past.contains(earlier.change);
+        if matches!(past, Past::Set(_)) || touch.doubted {
+            let unseen = |(_, earlier): &(u32, &Touch)| {
+                !past.contains(earlier.change) || (touch.doubted && !earlier.doubted)
+            };
             touch.beside = (0..).zip(&self.touches).filter(unseen).map(|(at, _)| at).collect();
         }
         self.contested |= !touch.beside.is_empty();

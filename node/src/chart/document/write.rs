@@ -145,7 +145,7 @@ impl Document {
         let dependencies = raw.dependencies.iter().filter_map(|hash| self.journal.change(hash));
         let past = self.journal.past(&dependencies.collect::<Vec<_>>());
         let typed = self.journal.typed(&raw, &keys, &past).expect("a node takes what it writes");
-        let touched = self.journal.record(&raw, &keys, &typed, &past);
+        let touched = self.journal.record(&raw, &keys, &typed, &past, false);
         self.note(&bytes);
         Ok(Some(Written { hash: ChangeHash(hash.0), bytes, touched }))
     }
