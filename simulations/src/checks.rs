@@ -223,6 +223,8 @@ impl Facts {
     /// A node's directory was put back; `holds` tells whether any node holds an entry now.
     pub fn set_back(&mut self, at: usize, holds: impl Fn(&LogId, &Head) -> bool) {
         self.acknowledged.retain(|(_, to, _)| *to != at);
+        // What it acknowledged before it went back counts for nothing, though it arrive later.
+        self.travelling.retain(|(_, to, _), _| *to != at);
         self.warned.retain(|(who, _)| *who != at);
         for written in self.writes.values_mut() {
             written.set_back |= written.at == at;

@@ -71,14 +71,17 @@ impl Sight {
     }
 }
 
+/// What every word begins with: nothing else is written like it.
+pub const WORD: &str = "vocable";
+
 /// The word of a token.
 pub fn word(token: Token) -> String {
-    format!("tok{token}q")
+    format!("{WORD}{token}q")
 }
 
 /// The tokens in a text.
 pub fn tokens(text: &str) -> BTreeSet<Token> {
-    let found = text.match_indices("tok").filter_map(|(at, mark)| {
+    let found = text.match_indices(WORD).filter_map(|(at, mark)| {
         let rest = &text[at + mark.len()..];
         let (number, _) = rest.split_once('q')?;
         number.parse().ok()
@@ -484,17 +487,17 @@ mod tests {
 
     #[test]
     fn tokens_are_found_where_they_are_shown() {
-        let shown = json!({"resourceType": "Patient", "maritalStatus": {"text": "tok1q and tok2q"},
+        let shown = json!({"resourceType": "Patient", "maritalStatus": {"text": "vocable1q and vocable2q"},
         "extension": [
-            {"url": "other", "valueString": "tok3q"},
+            {"url": "other", "valueString": "vocable3q"},
             {"url": CONFLICT_URL, "extension": [{"url": "element", "valueString": "address"},
-                {"url": "value", "extension": [{"url": "json", "valueString": "tok2q tok40q"}]}]}
+                {"url": "value", "extension": [{"url": "json", "valueString": "vocable2q vocable40q"}]}]}
         ]});
         let sight = Sight::of(&shown);
         assert_eq!(sight.plain["maritalStatus"], BTreeSet::from([1]));
         assert_eq!(sight.plain["extension"], BTreeSet::from([3]));
         assert_eq!(sight.disputed["address"], BTreeSet::from([2, 40]));
         assert!(sight.shows(40) && !sight.shows(4));
-        assert_eq!(tokens("tokq tok tok5 tok6q"), BTreeSet::from([6]));
+        assert_eq!(tokens("vocableq vocable vocable5 vocable6q"), BTreeSet::from([6]));
     }
 }

@@ -14,6 +14,7 @@ mod heal;
 mod life;
 mod link;
 mod membership;
+mod secrets;
 mod turn;
 
 use crate::chance::Chance;

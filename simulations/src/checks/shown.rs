@@ -5,11 +5,11 @@ use crate::workload::permit;
 use carnet_node::access::Action;
 use carnet_node::records::read::OpenConflict;
 use carnet_node::records::{Records, RecordsError};
-use carnet_node::store::index::Listing;
+use carnet_node::store::index::{Listing, TrailFilter};
 use carnet_sync_protocol::certificate::Role;
 use carnet_sync_protocol::frontier::Frontier;
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What a node holds and shows.
 pub struct Shown {
@@ -26,6 +26,8 @@ pub struct Charts {
     /// Every resource, deleted ones too, as it is shown, by type and id.
     pub resources: BTreeMap<String, Value>,
     conflicts: Vec<OpenConflict>,
+    /// The ids of the events of the trail.
+    trail: BTreeSet<String>,
     /// Entries set aside, those that wait for others, and those without a key.
     aside: (u64, u64, u64),
     /// What `verify` found, where it was asked.
@@ -67,13 +69,16 @@ impl Shown {
         let mut conflicts = records.conflicts(&permit(Action::Read), None).map_err(failed)?;
         conflicts
             .sort_by_cached_key(|one| [&one.resource, &one.element, &one.seen].map(String::clone));
+        let filter = TrailFilter { limit: usize::MAX >> 1, ..TrailFilter::default() };
+        let trail = records.trail(&permit(Action::Audit), &filter).map_err(failed)?;
+        let trail = trail.into_iter().map(|event| event.id).collect();
         let status = records.status().map_err(failed)?;
         let aside = (
             status.quarantined.unwrap_or(0),
             status.waiting.unwrap_or(0),
             status.unreadable.unwrap_or(0),
         );
-        let charts = Some(Charts { restricted, resources, conflicts, aside, digest });
+        let charts = Some(Charts { restricted, resources, conflicts, trail, aside, digest });
         Ok(Self { frontier, charts })
     }
 
@@ -138,6 +143,10 @@ pub fn agree(shown: &[(usize, Shown)]) -> Result<(), Flaw> {
         if model.conflicts != charts.conflicts {
             let what = format!("{:?} and {:?}", model.conflicts, charts.conflicts);
             return differ(first, *at, what);
+        }
+        if model.trail != charts.trail {
+            let missing = model.trail.symmetric_difference(&charts.trail).count();
+            return differ(first, *at, format!("{missing} events of the trail"));
         }
         if model.aside != charts.aside {
             let what = format!("what is set aside: {:?} and {:?}", model.aside, charts.aside);

@@ -139,6 +139,7 @@ impl World {
             shown.push((at, seen));
         }
         agree(&shown)?;
+        self.judge_secrets()?;
         let witnesses = Nodes { clinics: &self.clinics, active: &self.active };
         self.facts.judge(&shown, &self.active, &witnesses)
     }
