@@ -25,6 +25,8 @@ mod killed;
 mod live;
 #[path = "processes/locked.rs"]
 mod locked;
+#[path = "processes/planted.rs"]
+mod planted;
 #[path = "processes/proxy.rs"]
 mod proxy;
 #[path = "processes/review.rs"]

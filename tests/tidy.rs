@@ -5,6 +5,8 @@
 
 #[path = "tidy/permits.rs"]
 mod permits;
+#[path = "tidy/planted.rs"]
+mod planted;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -147,6 +147,8 @@ pub mod frontier;
 pub mod id;
 pub mod limit;
 pub mod message;
+#[cfg(planted)]
+pub mod planted;
 pub mod receipt;
 pub mod run;
 pub mod session;

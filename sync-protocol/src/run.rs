@@ -140,6 +140,10 @@ impl Run {
             entries.push(Entry { id: previous, header, payload: item.payload });
         }
         let key = self.log.author.node;
+        #[cfg(planted)]
+        if crate::planted::is("skips-a-signature") {
+            return Ok(VerifiedRun { log: self.log, entries, signature: self.signature });
+        }
         verify(key.as_bytes(), ENTRY_DOMAIN, previous.as_bytes(), &self.signature)?;
         Ok(VerifiedRun { log: self.log, entries, signature: self.signature })
     }

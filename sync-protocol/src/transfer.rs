@@ -198,6 +198,8 @@ impl Transfer {
         self.change(ack.log, |state| {
             state.flight.remove(place);
             match ack.refused {
+                #[cfg(planted)]
+                None if crate::planted::is("counts-nothing-as-acknowledged") => {}
                 None => state.step(parcel.previous, parcel.last),
                 Some(reason) => state.refused_by_peer = worse(state.refused_by_peer, reason),
             }

@@ -147,6 +147,10 @@ impl<'a> Search<'a> {
     }
 
     fn over_element(&self, element: u32) -> Option<Dispute> {
+        #[cfg(planted)]
+        if carnet_sync_protocol::planted::is("drops-the-loser-of-a-conflict") {
+            return None;
+        }
         let touches = |touch: u32| self.story.touches[touch as usize].elements.contains(&element);
         self.answer(&Question {
             element: (self.name)(element),
@@ -297,6 +301,10 @@ impl<'a> Search<'a> {
         a: u32,
         b: u32,
     ) -> Option<(ConflictKind, BTreeSet<u32>)> {
+        #[cfg(planted)]
+        if carnet_sync_protocol::planted::is("lets-a-deletion-hide-an-edit") {
+            return None;
+        }
         let is_deleted = |touch| self.value(touch, deleted) == Some(Register::Flag(true));
         let edited = match (is_deleted(a), is_deleted(b)) {
             (true, false) => self.own_changes(b, a),

@@ -171,6 +171,10 @@ impl Records {
         });
         let (document, applied) = saved.unwrap_or_else(|| (Document::new(actor), 0));
         let mut resident = Resident::new(document, applied);
+        #[cfg(planted)]
+        if carnet_sync_protocol::planted::is("loads-a-document-as-it-was-saved") && applied > 0 {
+            return Ok(resident);
+        }
         loop {
             let page = self.ledger.of_document(id, resident.applied, super::open::PAGE)?;
             if page.is_empty() {

@@ -39,6 +39,10 @@ pub struct Batch(Vec<Finish>);
 impl Batch {
     /// Adds a call that was run.
     pub fn add(&mut self, finish: Finish) {
+        #[cfg(planted)]
+        if carnet_sync_protocol::planted::is("answers-before-the-commit") {
+            return finish(Ok(()));
+        }
         self.0.push(finish);
     }
 

@@ -96,6 +96,10 @@ impl Records {
             }
             Err(ChartError::MissingDependencies(missing)) => {
                 let first = first_of(&missing)?;
+                #[cfg(planted)]
+                if carnet_sync_protocol::planted::is("forgets-what-waits") {
+                    return Ok(Next::new());
+                }
                 self.put_aside(id, arrival, Cause::Change(first.0))?;
                 Ok(self.charts()?.index.withheld(id, &first.0)?)
             }
@@ -231,6 +235,10 @@ impl Records {
     }
 
     fn is_behind_cut(&self, log: &LogId, sequence: u64) -> bool {
+        #[cfg(planted)]
+        if carnet_sync_protocol::planted::is("shows-what-was-written-behind-a-cut") {
+            return false;
+        }
         self.roster.cut(log).is_some_and(|cut| sequence > cut.sequence)
     }
 }
@@ -243,6 +251,10 @@ fn apply(
     cut: bool,
 ) -> Result<Applied, ChartError> {
     let prefix = actor_prefix(&held.entry.header.log.author);
+    #[cfg(planted)]
+    if carnet_sync_protocol::planted::is("trusts-what-was-overwritten-behind-a-cut") {
+        return document.apply(change, prefix);
+    }
     match cut {
         true => document.apply_doubted(change, prefix),
         false => document.apply(change, prefix),

@@ -77,6 +77,10 @@ impl Records {
             error if error.is_refusal() => Outcome::Refused(RefuseReason::Storage),
             error => Outcome::Failed(error.into()),
         })?;
+        #[cfg(planted)]
+        if carnet_sync_protocol::planted::is("takes-over-the-time-of-others") {
+            self.time = run.last().header.time.max(self.time);
+        }
         let new = appended.new.end - appended.new.start;
         let kept = Kept { new, held: appended.held as u64, statements: false };
         if new == 0 {
@@ -87,6 +91,10 @@ impl Records {
             self.matter.last = appended.new.end;
         }
         if log.channel == Channel::Staff && self.charts.is_some() {
+            #[cfg(planted)]
+            if carnet_sync_protocol::planted::is("reads-control-only-after-a-restart") {
+                return Ok(kept);
+            }
             for arrival in appended.new {
                 if let Some(held) = self.ledger.at(arrival).map_err(RecordsError::from)? {
                     self.hear_staff(&held)?;
@@ -107,6 +115,10 @@ impl Records {
 
     /// Control entries may bring their author's own certificate; all others need it beforehand.
     fn is_certified(&self, run: &VerifiedRun) -> bool {
+        #[cfg(planted)]
+        if carnet_sync_protocol::planted::is("takes-strangers-for-certified") {
+            return true;
+        }
         use crate::identity::statement::ControlStatement;
         let node = run.log().author.node;
         if self.roster.certificate(&node).is_some() {

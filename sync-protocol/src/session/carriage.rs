@@ -79,6 +79,11 @@ impl Session {
                 self.finish_store(&parcel, Some(reason));
             }
             _ => {
+                #[cfg(planted)]
+                if crate::planted::is("acknowledges-before-it-stored") {
+                    let ack = Acknowledgement { log, last: parcel.last, refused: None };
+                    self.say(&Message::Acknowledge(vec![ack]));
+                }
                 let request = self.ask(Question::Store(parcel, self.control_growth));
                 self.outputs.push_back(Output::Store { request, runs: vec![run] });
             }
@@ -126,6 +131,10 @@ impl Session {
 
     fn finish_store(&mut self, parcel: &Parcel, refused: Option<RefuseReason>) {
         self.unstored[usize::from(parcel.log.channel.number())] -= parcel.bytes;
+        #[cfg(planted)]
+        if crate::planted::is("acknowledges-before-it-stored") && refused.is_none() {
+            return;
+        }
         let ack = Acknowledgement { log: parcel.log, last: parcel.last, refused };
         self.say(&Message::Acknowledge(vec![ack]));
     }

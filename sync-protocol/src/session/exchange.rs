@@ -261,6 +261,10 @@ impl Session {
 
     /// Asks for what was refused for lack of a certificate, which may have come by now.
     pub(super) fn reconsider(&mut self) {
+        #[cfg(planted)]
+        if crate::planted::is("never-asks-again-for-what-was-uncertified") {
+            return;
+        }
         let logs = self.transfer.reconsider();
         if !logs.is_empty() {
             self.say(&Message::Reconsider(logs));

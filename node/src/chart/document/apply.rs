@@ -93,6 +93,12 @@ impl Document {
     ) -> Result<Applied, ChartError> {
         let change = RawChange::read(bytes)?;
         let hash = ChangeHash(change.hash);
+        #[cfg(planted)]
+        let actor_prefix =
+            match carnet_sync_protocol::planted::is("takes-a-change-as-another-author") {
+                true => change.actors[0].first_chunk().copied().unwrap_or(actor_prefix),
+                false => actor_prefix,
+            };
         if change.actors[0][..8] != actor_prefix {
             return Err(Refusal::Actor.into());
         }
@@ -118,6 +124,12 @@ impl Document {
         if let Some(refusal) = refusal {
             self.undo()?;
             return Err(refusal.into());
+        }
+        #[cfg(planted)]
+        let mut keys = keys;
+        #[cfg(planted)]
+        if carnet_sync_protocol::planted::is("decides-for-itself-alone") {
+            keys.iter_mut().for_each(|key| key.decided = None);
         }
         let touched = self.journal.record(&change, &keys, &typed, &past, doubted);
         self.note(bytes);

@@ -144,6 +144,10 @@ impl Index {
 
     /// Notes that a resource has registers in a document.
     pub fn add_home(&mut self, kind: &str, id: &str, document: &DocumentId) -> Result<()> {
+        #[cfg(planted)]
+        if carnet_sync_protocol::planted::is("forgets-where-a-resource-moved-from") {
+            self.database.write("DELETE FROM home WHERE kind = ?1 AND id = ?2", (kind, id))?;
+        }
         let sql = "INSERT OR IGNORE INTO home VALUES (?1, ?2, ?3)";
         self.database.write(sql, (kind, id, &document.0))?;
         Ok(())

@@ -44,6 +44,13 @@ impl Ledger {
             return Ok(Appended { new: next..next, held, forked: false });
         };
         let place = self.place(log, first)?;
+        #[cfg(planted)]
+        if carnet_sync_protocol::planted::is("passes-over-a-fork")
+            && matches!(place, Place::Fork(_))
+            && self.logs.contains_key(&log)
+        {
+            return Ok(Appended { new: next..next, held: entries.len(), forked: false });
+        }
         let forked = matches!(place, Place::Fork(_)) && self.logs.contains_key(&log);
         let new = &entries[held..];
         if let ([_], Place::Tip(_)) = (new, &place) {
@@ -101,6 +108,13 @@ impl Ledger {
             0 => None,
             _ => {
                 let gap = StoreError::Gap { log, sequence: entry.header.sequence };
+                #[cfg(planted)]
+                if carnet_sync_protocol::planted::is("goes-on-over-a-hole")
+                    && self.find(&log, &before)?.is_none()
+                    && !branches.is_empty()
+                {
+                    return Ok(Place::Tip(0));
+                }
                 Some(self.find(&log, &before)?.ok_or(gap)?)
             }
         };
