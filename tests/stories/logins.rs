@@ -166,7 +166,9 @@ fn ten_thousand_wrong_passwords_lock_the_user_here_and_nowhere_else() {
 
     // Three ways back.
     let manage = leave(&mut a.records, Action::ManageStaff);
+    assert_eq!(a.records.locked_out().expect("a list"), ["awa"]);
     a.records.unlock_login(&manage, "awa").expect("unlocked");
+    assert_eq!(a.records.locked_out().expect("a list"), [""; 0]);
     assert_eq!(log_in(&mut a.records, "awa", true), Ok(staff("awa")));
     let lock = |a: &mut Node| {
         while log_in(&mut a.records, "awa", false) != Err(LoginError::Locked) {

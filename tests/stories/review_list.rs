@@ -77,18 +77,26 @@ fn an_emergency_stands_on_every_list_until_it_is_signed_off_on_any_node() {
     assert!(matches!(denied, Err(RecordsError::Denied(_))), "{denied:?}");
     let administrator = as_staff(&mut a, "head", Action::Read);
     assert!(a.records.emergencies_of(&administrator, "p").is_err());
+    // Administrators see what stands on the list, of nobody whom it names, and sign nothing off.
+    let administrator = as_staff(&mut a, "head", Action::Review);
+    let seen = list(&mut a, &administrator);
+    assert_eq!((&seen[0].id, &seen[0].patient, &seen[0].name), (&item.id, &None, &None));
+    let denied = a.records.authorize(&Actor::Staff("head".into()), Action::SignOff, None);
+    assert!(matches!(denied, Err(RecordsError::Denied(_))), "{denied:?}");
 
-    let own = as_staff(&mut a, "doctor", Action::Review);
+    let own = as_staff(&mut a, "doctor", Action::SignOff);
+    let signing = as_staff(&mut a, "officer", Action::SignOff);
+    let signing_at_b = as_staff(&mut b, "officer", Action::SignOff);
     let refused = a.records.sign_off(&own, &item.id, "it was right");
     assert!(matches!(refused, Err(RecordsError::Refused(_))), "{refused:?}");
-    let unknown = a.records.sign_off(&officer, "emergency-00", "");
+    let unknown = a.records.sign_off(&signing, "emergency-00", "");
     assert!(matches!(unknown, Err(RecordsError::BadRequest(_))), "{unknown:?}");
 
-    a.records.sign_off(&officer, &item.id, "asked her; it was right").unwrap();
+    a.records.sign_off(&signing, &item.id, "asked her; it was right").unwrap();
     a.records.commit().unwrap();
     assert_eq!(list(&mut b, &at_b), open, "until the link is back");
     sync(&mut a, &mut b);
-    for (node, permit) in [(&mut a, &officer), (&mut b, &at_b)] {
+    for (node, permit, signing) in [(&mut a, &officer, &signing), (&mut b, &at_b, &signing_at_b)] {
         assert_eq!(list(node, permit), []);
         let all = node.records.review_list(permit, true).unwrap();
         let signed = all[0].signed_off.as_ref().unwrap();
@@ -96,7 +104,7 @@ fn an_emergency_stands_on_every_list_until_it_is_signed_off_on_any_node() {
             (signed.by.as_str(), signed.note.as_str()),
             ("officer", "asked her; it was right")
         );
-        let again = node.records.sign_off(permit, &item.id, "once more");
+        let again = node.records.sign_off(signing, &item.id, "once more");
         assert!(matches!(again, Err(RecordsError::BadRequest(_))), "{again:?}");
     }
     assert_eq!(a.records.emergencies_of(&read, "p").unwrap(), []);
@@ -191,8 +199,9 @@ fn every_kind_of_item_has_one_name_on_all_nodes_and_is_signed_off_or_decided() {
     for code in ["suspended", "conflict", "duplicate", "staff", "withheld", "fork"] {
         assert!(codes.contains(&code), "no {code} in {codes:?}");
     }
+    let sign_off = permit(Action::SignOff);
     for item in &open {
-        let signed = a.records.sign_off(&review, &item.id, "seen");
+        let signed = a.records.sign_off(&sign_off, &item.id, "seen");
         assert_eq!(signed.is_ok(), item.to_sign, "{item:?}: {signed:?}");
         let told = signed.map_err(|error| error.to_string()).err().unwrap_or_default();
         assert!(item.to_sign || told.contains("decided"), "{told}");

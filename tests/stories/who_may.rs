@@ -176,6 +176,9 @@ fn writing_asks_for_more_than_reading_and_acts_have_roles_of_their_own() {
         ("physician", Action::ManageStaff, "role"),
         ("administrator", Action::ManageStaff, "allowed"),
         ("officer", Action::Review, "allowed"),
+        ("officer", Action::SignOff, "allowed"),
+        ("administrator", Action::Review, "allowed"),
+        ("administrator", Action::SignOff, "role"),
         ("billing", Action::Operate, "allowed"),
     ] {
         assert_eq!(code(leave(&mut node, &staff(who), action)), expected, "{who} {action:?}");

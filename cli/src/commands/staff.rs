@@ -231,8 +231,13 @@ fn line(context: &Context, person: &Value) -> String {
     } else {
         String::new()
     };
+    let locked = if person["locked_out"] == true {
+        context.paint(Style::Red, context.words.text(Word::StaffLockedOut))
+    } else {
+        String::new()
+    };
     format!(
-        "{:<16} {:<24} {:<32} {state} {sites} {disputed}",
+        "{:<16} {:<24} {:<32} {state} {sites} {locked} {disputed}",
         text("id"),
         text("name"),
         texts("roles").join(", ")

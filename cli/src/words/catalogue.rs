@@ -340,6 +340,9 @@ catalogue! {
     NoStaff:
         "There are no members of staff yet: whoever owns this directory may do everything. Begin with `carnet staff add ID --name NAME --role administrator`.",
         "Il n'y a pas encore de personnel : qui possède ce dossier peut tout faire. Commencez par `carnet staff add ID --name NOM --role administrator`.";
+    StaffLockedOut:
+        "locked here after too many wrong passwords: `carnet staff unlock ID`",
+        "bloqué ici après trop de mots de passe erronés : `carnet staff unlock ID`";
     StaffDisputed:
         "changed in two places apart; the stricter holds until an administrator decides",
         "modifié à deux endroits séparément ; le plus strict vaut jusqu'à la décision d'un administrateur";

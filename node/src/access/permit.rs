@@ -35,8 +35,10 @@ pub enum Action {
     Aggregate,
     /// Read the audit trail.
     Audit,
-    /// Sign off items of the review list.
+    /// See the review list.
     Review,
+    /// Sign off items of the review list.
+    SignOff,
     /// Manage staff and API tokens.
     ManageStaff,
     /// Invite and revoke nodes, handle the practice key.
@@ -47,7 +49,7 @@ pub enum Action {
 
 impl Action {
     /// Every action.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Read,
         Self::Write,
         Self::Search,
@@ -57,6 +59,7 @@ impl Action {
         Self::Aggregate,
         Self::Audit,
         Self::Review,
+        Self::SignOff,
         Self::ManageStaff,
         Self::Administer,
         Self::Operate,
@@ -74,6 +77,7 @@ impl Action {
             Self::Aggregate => "aggregate",
             Self::Audit => "audit",
             Self::Review => "review",
+            Self::SignOff => "sign-off",
             Self::ManageStaff => "manage-staff",
             Self::Administer => "administer",
             Self::Operate => "operate",

@@ -95,14 +95,15 @@ const RIGHTS: [(Class, &[u8; 15]); 21] = [
 
 /// Acts that are not about one resource, in the same order of roles; `y` for yes.
 #[rustfmt::skip]
-const ACTS: [(Action, &str, &[u8; 15]); 9] = [
+const ACTS: [(Action, &str, &[u8; 15]); 10] = [
     (Action::Search,      "find patients",                        b"yyyyyyyyy-y--y-"),
     (Action::Emergency,   "open any chart in an emergency",       b"yyyyy----------"),
     (Action::Import,      "bring records in from outside",        b"y----------y---"),
     (Action::Export,      "take records out",                     b"y----------y--y"),
     (Action::Aggregate,   "count cases without names",            b"y--------yyy---"),
     (Action::Audit,       "read who did what",                    b"----------yy---"),
-    (Action::Review,      "sign off what must be looked at",      b"y---------y----"),
+    (Action::Review,      "see what must be looked at",           b"y---------yy---"),
+    (Action::SignOff,     "sign it off",                          b"y---------y----"),
     (Action::ManageStaff, "manage staff and API tokens",          b"-----------y---"),
     (Action::Administer,  "manage nodes and keys",                b"-----------y---"),
 ];

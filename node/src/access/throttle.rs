@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 /// Failures in a row of one user that cost no wait.
 pub const FREE_FAILURES: u32 = 5;
 
-/// Failures in a row that lock a user at this everybody.
+/// Failures in a row that lock a user at this node.
 pub const LOCKING_FAILURES: u32 = 20;
 
 /// The first wait; each failure more doubles it.
@@ -38,7 +38,7 @@ pub enum Refusal {
     Locked,
 }
 
-/// The attempts of one user at this everybody.
+/// The attempts of one user at this node.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tally {
     /// Failures since the last right password.
@@ -87,7 +87,7 @@ impl Tally {
         *self = Self { is_known: self.is_known, ..Self::default() };
     }
 
-    /// Whether the user is locked at this everybody.
+    /// Whether the user is locked at this node.
     pub const fn is_locked(&self) -> bool {
         self.failures >= LOCKING_FAILURES
     }

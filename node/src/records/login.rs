@@ -140,6 +140,19 @@ impl Records {
         Ok(Actor::Staff(id.to_owned()))
     }
 
+    /// Who is locked at this node after too many wrong passwords, by user id.
+    pub fn locked_out(&self) -> Result<Vec<String>, RecordsError> {
+        let mut locked = Vec::new();
+        for member in self.staff()?.members() {
+            let id = &member.person.id;
+            let tally: Option<Tally> = self.remembered(Kind::Failures, &tally_key(id))?;
+            if tally.is_some_and(|tally| tally.is_locked()) {
+                locked.push(id.clone());
+            }
+        }
+        Ok(locked)
+    }
+
     /// Lets a user who is locked, or has to wait, at this node try again at once.
     pub fn unlock_login(&mut self, permit: &Permit, id: &str) -> Result<(), RecordsError> {
         self.require(permit, Action::ManageStaff)?;

@@ -137,7 +137,7 @@ impl Records {
         item: &str,
         note: &str,
     ) -> Result<(), RecordsError> {
-        self.require(permit, Action::Review)?;
+        self.require(permit, Action::SignOff)?;
         self.catch_up()?;
         let judge = self.judge(permit);
         let mut list = List { records: self, judge: &judge, signed: true, items: vec![] };
@@ -550,14 +550,15 @@ mod tests {
         let placed = records.append_own(Channel::Clinical, &[nonsense]).unwrap();
         records.commit().unwrap();
         let permit = operator_permit(Action::Review);
+        let signing = operator_permit(Action::SignOff);
         let list = records.review_list(&permit, false).unwrap();
         let [item] = list.as_slice() else { panic!("one item, not {list:?}") };
         assert_eq!(item.id, format!("quarantine-{}", placed[0].id));
         assert_eq!((item.code, item.figures["site"].as_str()), ("quarantine", "Kolda"));
         let other = format!("quarantine-{}", EntryId([1; 32]));
-        assert!(records.sign_off(&permit, &other, "").is_err());
-        records.sign_off(&permit, &item.id, "a bad disk").unwrap();
-        assert!(records.sign_off(&permit, &item.id, "twice").is_err());
+        assert!(records.sign_off(&signing, &other, "").is_err());
+        records.sign_off(&signing, &item.id, "a bad disk").unwrap();
+        assert!(records.sign_off(&signing, &item.id, "twice").is_err());
         assert_eq!(records.review_list(&permit, false).unwrap(), []);
         let all = records.review_list(&permit, true).unwrap();
         assert_eq!(all[0].signed_off.as_ref().unwrap().note, "a bad disk");

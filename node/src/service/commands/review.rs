@@ -22,7 +22,7 @@ pub async fn sign_off(
     note: String,
 ) -> Result<Value, CommandError> {
     let named = item.clone();
-    node.act(&who, Action::Review, move |records, permit| records.sign_off(permit, &named, &note))
+    node.act(&who, Action::SignOff, move |records, permit| records.sign_off(permit, &named, &note))
         .await?;
     Ok(json!({"item": item, "signed_off": true}))
 }

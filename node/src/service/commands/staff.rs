@@ -60,8 +60,14 @@ pub async fn emergency(
 }
 
 async fn list(node: &Node) -> Result<Value, CommandError> {
-    let members: Vec<Member> =
-        node.call(|records| Ok(records.staff()?.members().cloned().collect())).await?;
+    let (members, locked): (Vec<Member>, _) = node
+        .call(|records| Ok((records.staff()?.members().cloned().collect(), records.locked_out()?)))
+        .await?;
+    let line = |member: &Member| {
+        let mut line = line(member);
+        line["locked_out"] = locked.contains(&member.person.id).into();
+        line
+    };
     Ok(members.iter().map(line).collect())
 }
 
