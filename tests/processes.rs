@@ -29,5 +29,7 @@ mod locked;
 mod planted;
 #[path = "processes/proxy.rs"]
 mod proxy;
+#[path = "processes/quarantine.rs"]
+mod quarantine;
 #[path = "processes/review.rs"]
 mod review;

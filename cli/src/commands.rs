@@ -19,6 +19,7 @@ pub mod passphrase;
 pub mod patient;
 pub mod peer;
 pub mod practice;
+pub mod quarantine;
 pub mod restore;
 pub mod review;
 pub mod run;

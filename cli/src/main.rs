@@ -95,6 +95,9 @@ enum Command {
     Chart(chart::Command),
     /// Decide the open conflicts and sign off what must be looked at, one after another
     Review(review::Arguments),
+    /// See entries that are set aside, and decide what becomes of them
+    #[command(subcommand)]
+    Quarantine(quarantine::Command),
     /// Hand out resources as NDJSON or as a bundle
     Export(export::Arguments),
     /// Check every chain, signature, hash and decryption, and the index
@@ -207,6 +210,7 @@ async fn dispatch(context: &Context, command: Command) -> Outcome {
         Command::Patient(command) => patient::execute(context, command).await,
         Command::Chart(command) => chart::execute(context, command).await,
         Command::Review(arguments) => review::execute(context, arguments).await,
+        Command::Quarantine(command) => quarantine::execute(context, command).await,
         Command::Export(arguments) => export::execute(context, arguments).await,
         Command::Verify => verify::execute(context).await,
         Command::Login(arguments) => login::login(context, arguments).await,

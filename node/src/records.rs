@@ -17,12 +17,12 @@
 //! | [`backup`] | this node in one sealed file, and out of it again |
 //! | [`author`] | this node's own entries: sealed, chained, signed |
 //! | [`receive`], [`offer`] | what peers send, and what they may have |
-//! | [`documents`], `intake`, `homes`, [`project`] | entries to documents to index |
+//! | [`documents`], `intake`, `gate`, `homes`, [`project`] | entries to documents to index |
 //! | [`read`], [`search`], [`mod@write`], [`import`] | what people do with charts |
 //! | [`duplicates`], [`linked`] | the same patient in two charts: likely, said to be, said not to be |
 //! | [`door`], [`staff`], [`trail`] | who may, who works here, who did what |
 //! | [`login`], [`sessions`], [`tokens`] | who it is: by password, by session and PIN, by API token |
-//! | [`review`] | what a person must look at |
+//! | [`review`], [`quarantine`] | what a person must look at; what is set aside |
 //! | [`verify`], [`status`] | is everything as it should be |
 //! | [`handle`], `transaction` | the thread that owns it all, group commit, and what a failure leaves |
 
@@ -32,6 +32,7 @@ pub mod documents;
 pub mod door;
 pub mod duplicates;
 pub mod error;
+mod gate;
 pub mod handle;
 mod homes;
 pub mod import;
@@ -43,6 +44,7 @@ pub mod membership;
 pub mod offer;
 pub mod open;
 pub mod project;
+pub mod quarantine;
 pub mod read;
 pub mod receive;
 pub mod renewal;

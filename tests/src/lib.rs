@@ -9,7 +9,7 @@ use carnet_node::records::import::Source;
 use carnet_node::records::joining::Applicant;
 use carnet_node::records::membership::{Invite, PracticeSecret};
 use carnet_node::records::{Founded, Init, Records};
-use carnet_node::vault::{RecoveryCode, UnlockMethod, UnlockSecret};
+use carnet_node::vault::{RecoveryCode, UnlockMethod, UnlockSecret, Unlocked};
 use carnet_sync_protocol::certificate::{Capabilities, Role};
 use carnet_sync_protocol::id::{LogId, NodeId};
 use carnet_sync_protocol::message::{JoinAnswer, RefuseReason};
@@ -141,6 +141,13 @@ impl Node {
             UnlockSecret::from_key_file(&self.home().with_extension("key")).expect("a key");
         self.records.unlock(&secret).expect("unlocked");
         self.records.commit().expect("a commit");
+    }
+
+    /// What an unlocked node keeps in memory: its keys in the wrong hands.
+    pub fn unlocked(&self) -> Unlocked {
+        let secret =
+            UnlockSecret::from_key_file(&self.home().with_extension("key")).expect("a key");
+        self.records.keyring().unlock(&secret).expect("unlocked")
     }
 
     /// Creates or replaces a resource.

@@ -185,3 +185,18 @@ fn what_was_overwritten_behind_a_cut_stays_in_dispute_where_somebody_built_on_it
     }
     assert_eq!(a.digest(), c.digest());
 }
+
+#[test]
+fn what_a_locked_node_heard_holds_as_soon_as_it_is_unlocked() {
+    let (mut a, mut stolen, mut c) = with_a_stolen_node();
+    let after = stolen.put(patient("after"));
+    sync(&mut stolen, &mut c);
+    assert_eq!(c.show(&after)["birthDate"], "1987-03-02");
+    c.records.lock().unwrap();
+    sync(&mut a, &mut c);
+    c.unlock();
+    let refused = c.records.read(&permit(Action::Read), &after);
+    assert!(matches!(refused, Err(RecordsError::NoSuchResource { .. })), "{refused:?}");
+    assert_eq!(c.records.status().unwrap().quarantined, Some(1));
+    assert_eq!(a.digest(), c.digest());
+}

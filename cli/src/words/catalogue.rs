@@ -599,8 +599,8 @@ catalogue! {
         "{count} {count|statement about the practice does|statements about the practice do} not count. `carnet verify` lists {count|it|them}.",
         "{count} {count|déclaration sur le cabinet ne compte|déclarations sur le cabinet ne comptent} pas. `carnet verify` {count|la|les} liste.";
     ProblemQuarantine:
-        "{count} {count|entry is|entries are} set aside and not shown. `carnet verify` lists {count|it|them}.",
-        "{count} {count|entrée est écartée et n'est pas montrée|entrées sont écartées et ne sont pas montrées}. `carnet verify` {count|la|les} liste.";
+        "{count} {count|entry is|entries are} set aside and not shown. `carnet quarantine list` shows {count|it|them}.",
+        "{count} {count|entrée est écartée et n'est pas montrée|entrées sont écartées et ne sont pas montrées}. `carnet quarantine list` {count|la|les} montre.";
     ProblemWithheld:
         "{count} {count|entry of a node that was cut off is|entries of a node that was cut off are} kept and not shown.",
         "{count} {count|entrée d'un nœud exclu est gardée et n'est pas montrée|entrées d'un nœud exclu sont gardées et ne sont pas montrées}.";
@@ -729,6 +729,39 @@ catalogue! {
     ReviewFork:
         "Two copies of the node in {site} wrote ({branches} branches); everything is kept, find the copy and stop it",
         "Deux copies du nœud de {site} ont écrit ({branches} branches) ; tout est gardé, trouvez la copie et arrêtez-la";
+    QuarantineNothing:
+        "Nothing is set aside.",
+        "Rien n'est mis à l'écart.";
+    QuarantineMore:
+        "{count} more.",
+        "{count} de plus.";
+    QuarantineRefused:
+        "From {site} ({channel}), refused: {reason}",
+        "De {site} ({channel}), refusée : {reason}";
+    QuarantineWithheld:
+        "From {site} ({channel}), which had been cut off before it wrote this",
+        "De {site} ({channel}), qui était déjà exclu quand il l'a écrite";
+    QuarantineDiscardedBy:
+        "discarded by {by}, {time} {note}",
+        "écartée pour de bon par {by}, {time} {note}";
+    QuarantineReleasedBy:
+        "tried again for {by}, {time} {note}",
+        "réessayée pour {by}, {time} {note}";
+    QuarantineDisputed:
+        "decided otherwise at two sites, last by {by}, {time}: decide again {note}",
+        "décidée autrement sur deux sites, en dernier par {by}, {time} : décidez de nouveau {note}";
+    QuarantineDiscarded:
+        "Entry {entry} stays set aside, on every node. It is kept and passed on.",
+        "L'entrée {entry} reste à l'écart, sur tous les nœuds. Elle est gardée et transmise.";
+    QuarantineReleased:
+        "Entry {entry} is shown, on every node.",
+        "L'entrée {entry} est montrée, sur tous les nœuds.";
+    QuarantineWaits:
+        "Entry {entry} is let in, and waits for others on which it builds.",
+        "L'entrée {entry} est admise, et attend celles sur lesquelles elle s'appuie.";
+    QuarantineStill:
+        "Entry {entry} was tried again and is still refused: {reason}",
+        "L'entrée {entry} a été réessayée et reste refusée : {reason}";
     ImportRefused:
         "{place}: refused whole: {reason}",
         "{place} : refusé en entier : {reason}";

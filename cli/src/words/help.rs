@@ -45,6 +45,13 @@ const FRENCH: &[(&str, &str)] = &[
     ("chart resolve", "Décider d'un conflit"),
     ("review", "Décider des conflits et viser ce qui doit être vu, l'un après l'autre"),
     ("review sign-off", "Viser un point de la liste, pour tous les nœuds"),
+    ("quarantine", "Voir les entrées mises à l'écart, et décider de leur sort"),
+    ("quarantine list", "Lister ce qui est à l'écart, pourquoi, et ce qui en a été décidé"),
+    ("quarantine release", "Réessayer une entrée ; celle d'un nœud exclu est montrée, partout"),
+    (
+        "quarantine discard",
+        "Laisser une entrée à l'écart pour de bon ; elle est gardée et transmise",
+    ),
     ("export", "Sortir les ressources en NDJSON ou en un lot"),
     ("verify", "Vérifier chaque chaîne, signature, empreinte, et l'index"),
     ("login", "Ouvrir une session : les commandes qui suivent sont de cette personne"),

@@ -8,7 +8,7 @@
 use super::permit::{Action, Actor, Denial, Grounds, Permit, Purpose};
 use super::policy::Tightening;
 use super::role::Role;
-use super::statement::{Matter, Person, Reach, StaffStatement, Standing, Token};
+use super::statement::{Matter, Person, Reach, Ruling, StaffStatement, Standing, Token};
 use carnet_sync_protocol::id::{EntryId, LogId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -100,6 +100,21 @@ pub struct SignedOff {
     pub note: String,
 }
 
+/// What was decided of an entry that is set aside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ruled {
+    /// What becomes of it; nothing where it was decided otherwise apart from each other.
+    pub ruling: Option<Ruling>,
+    /// Who decided last.
+    pub by: String,
+    /// When.
+    pub time_ms: u64,
+    /// Why.
+    pub note: String,
+    /// The statements that say so.
+    pub heads: Vec<EntryId>,
+}
+
 /// The staff of a practice; see the module's page.
 #[derive(Clone, Debug, Default)]
 pub struct StaffRoster {
@@ -107,6 +122,7 @@ pub struct StaffRoster {
     programs: BTreeMap<String, Program>,
     emergencies: Vec<Emergency>,
     signed_off: BTreeMap<String, SignedOff>,
+    rulings: BTreeMap<EntryId, Ruled>,
     operator_heads: Vec<EntryId>,
     operator_charts: bool,
 }
@@ -120,6 +136,7 @@ fn topic(matter: &Matter) -> Option<String> {
         Matter::Person(person) => Some(format!("person/{}", person.id)),
         Matter::Token(token) => Some(format!("token/{}", token.id)),
         Matter::OperatorCharts(_) => Some("operator".to_owned()),
+        Matter::SetAside { entry, .. } => Some(format!("entry/{entry}")),
         Matter::Emergency { .. } | Matter::SignOff { .. } => None,
     }
 }
@@ -179,6 +196,17 @@ impl StaffRoster {
                         *allowed && (self.operator_heads.is_empty() || self.operator_charts);
                     self.operator_heads = ids.clone();
                 }
+                Matter::SetAside { entry, ruling, note } => {
+                    let agreed = self.rulings.get(entry).is_none_or(|r| r.ruling == Some(*ruling));
+                    let ruled = Ruled {
+                        ruling: agreed.then_some(*ruling),
+                        by: statement.by.clone(),
+                        time_ms: statement.time_ms,
+                        note: note.clone(),
+                        heads: ids.clone(),
+                    };
+                    self.rulings.insert(*entry, ruled);
+                }
                 Matter::Emergency { .. } | Matter::SignOff { .. } => {}
             }
         }
@@ -207,7 +235,10 @@ impl StaffRoster {
                     note: note.clone(),
                 });
             }
-            Matter::Person(_) | Matter::Token(_) | Matter::OperatorCharts(_) => {}
+            Matter::Person(_)
+            | Matter::Token(_)
+            | Matter::OperatorCharts(_)
+            | Matter::SetAside { .. } => {}
         }
     }
 
@@ -240,6 +271,16 @@ impl StaffRoster {
     /// Who signed off this item of the review list.
     pub fn signed_off(&self, item: &str) -> Option<&SignedOff> {
         self.signed_off.get(item)
+    }
+
+    /// What was decided of this entry, should it be set aside.
+    pub fn ruled(&self, entry: &EntryId) -> Option<&Ruled> {
+        self.rulings.get(entry)
+    }
+
+    /// Every entry of which something was decided.
+    pub fn rulings(&self) -> &BTreeMap<EntryId, Ruled> {
+        &self.rulings
     }
 
     /// The statements on whether the operator may open charts, to be replaced by the next.
@@ -546,5 +587,34 @@ mod tests {
         let roster = StaffRoster::fold(&[sign(9, "late"), sign(3, "checked")]);
         assert_eq!(roster.signed_off("i").unwrap().note, "checked");
         assert!(roster.signed_off("other").is_none());
+    }
+
+    #[test]
+    fn an_entry_of_which_two_decided_otherwise_waits_for_a_third() {
+        let entry = id(200);
+        let rule = |ruling: Ruling, replaces: &[u8]| StaffStatement {
+            by: "head".into(),
+            time_ms: 7,
+            replaces: replaces.iter().map(|number| id(*number)).collect(),
+            reach: Vec::new(),
+            matter: Matter::SetAside { entry, ruling, note: "seen".into() },
+        };
+        let mut said =
+            vec![(id(1), rule(Ruling::Discard, &[])), (id(2), rule(Ruling::Discard, &[]))];
+        let ruling = |said: &[Said]| {
+            let mut turned = said.to_vec();
+            turned.reverse();
+            let folded = StaffRoster::fold(said).ruled(&entry).cloned();
+            assert_eq!(StaffRoster::fold(&turned).ruled(&entry).cloned(), folded);
+            folded.unwrap().ruling
+        };
+        assert_eq!(ruling(&said), Some(Ruling::Discard));
+        said.push((id(3), rule(Ruling::Release, &[1])));
+        assert_eq!(ruling(&said), None);
+        said.push((id(4), rule(Ruling::Discard, &[2])));
+        assert_eq!(ruling(&said), None);
+        said.push((id(5), rule(Ruling::Release, &[3, 4])));
+        assert_eq!(ruling(&said), Some(Ruling::Release));
+        assert_eq!(StaffRoster::fold(&said).ruled(&id(1)), None);
     }
 }

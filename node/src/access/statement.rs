@@ -112,6 +112,25 @@ pub enum Matter {
         /// What they found.
         note: String,
     },
+    /// Somebody decided what becomes of an entry that is set aside.
+    SetAside {
+        /// The entry.
+        entry: EntryId,
+        /// What becomes of it.
+        ruling: Ruling,
+        /// Why, in their words.
+        note: String,
+    },
+}
+
+/// What becomes of an entry that is set aside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Ruling {
+    /// It is tried again. One that was only withheld, since its node had been cut off, is let in.
+    Release,
+    /// It stays set aside and needs nobody's attention any more.
+    Discard,
 }
 
 /// An entry of the staff channel.
@@ -158,6 +177,7 @@ impl StaffStatement {
                 is_text(actor) && is_text(patient) && is_text(reason)
             }
             Matter::SignOff { item, note } => is_text(item) && note.len() <= TEXT_BYTES_MAX,
+            Matter::SetAside { note, .. } => note.len() <= TEXT_BYTES_MAX,
         };
         matter && is_text(&self.by)
     }

@@ -3,7 +3,8 @@
 //!
 //! What was written after its node was cut off is *withheld*. An entry that waits names the first
 //! change that it lacks; when that change is withheld, it is let in, and may wait in turn. So what
-//! a document shows is a function of which entries are held, whatever came first. The same rule
+//! a document shows is a function of which entries are held, whatever came first. A person may
+//! also release it by a statement ([`super::quarantine`]), which is an entry too. The same rule
 //! stands here twice: with what waits in the index, as entries come ([`Records::take_in`]), and in
 //! memory, from the ledger alone, for `verify` ([`Records::replay_document`]).
 //!
@@ -15,11 +16,12 @@ mod tests;
 
 use super::documents::{Resident, actor_prefix};
 use super::{Records, RecordsError};
+use crate::access::statement::Ruling;
 use crate::chart::{Applied, ChangeHash, ChartError, Document, inspect};
 use crate::store::index::{Cause, Pending, Quarantined};
 use crate::store::ledger::Held;
 use crate::vault;
-use carnet_sync_protocol::id::{DocumentId, EpochId, LogId};
+use carnet_sync_protocol::id::{DocumentId, EntryId, EpochId, LogId};
 use std::collections::BTreeMap;
 
 /// Why an entry is set aside that was written after its node was cut off.
@@ -70,15 +72,14 @@ impl Records {
             Opened::Unsound(reason) => return self.quarantine(id, arrival, None, reason),
             Opened::Foreign => return Ok(Next::new()),
         };
-        let cut = self.is_cut(held);
-        if cut {
+        if self.is_withheld(held)? {
             let hash = inspect(&change).ok().map(|inspected| inspected.hash);
             if !self.is_built_on(id, resident, hash.as_ref())? {
                 let hash = hash.map(|hash| hash.0);
                 return self.quarantine(id, arrival, hash, WITHHELD.to_owned());
             }
         }
-        match apply(&mut resident.document, held, &change, cut) {
+        match apply(&mut resident.document, held, &change, self.is_cut(held)) {
             Ok(applied) => {
                 self.begin()?;
                 let counts = self.credit(id, &applied, held)?;
@@ -171,10 +172,11 @@ impl Records {
         reason: String,
     ) -> Result<Next, RecordsError> {
         self.begin()?;
+        let document = Some(*id);
+        let discarded = self.is_discarded(arrival)?;
         let index = &mut self.charts_mut()?.index;
         index.remove_pending(arrival)?;
-        let document = Some(*id);
-        index.put_quarantined(&Quarantined { arrival, document, change, reason })?;
+        index.put_quarantined(&Quarantined { arrival, document, change, reason, discarded })?;
         Ok(Next::new())
     }
 
@@ -192,8 +194,7 @@ impl Records {
             next.reverse();
             while let Some(held) = next.pop() {
                 let Opened::Change(change) = self.open_change(&held)? else { continue };
-                let cut = self.is_cut(&held);
-                if cut {
+                if self.is_withheld(&held)? {
                     let Ok(inspected) = inspect(&change) else { continue };
                     let hash = inspected.hash;
                     if !waiting.contains_key(&hash) && !document.has(&hash) {
@@ -201,7 +202,7 @@ impl Records {
                         continue;
                     }
                 }
-                match apply(&mut document, &held, &change, cut) {
+                match apply(&mut document, &held, &change, self.is_cut(&held)) {
                     Ok(applied) => next.extend(waiting.remove(&applied.hash).unwrap_or_default()),
                     Err(ChartError::MissingDependencies(missing)) => {
                         let first = first_of(&missing)?;
@@ -226,6 +227,20 @@ impl Records {
             Ok(change) => Opened::Change(change),
             Err(error) => Opened::Unsound(error.to_string()),
         })
+    }
+
+    /// Whether the entry was written after its node was cut off, and nobody has released it.
+    fn is_withheld(&self, held: &Held) -> Result<bool, RecordsError> {
+        Ok(self.is_cut(held) && self.ruling(&held.entry.id)? != Some(Ruling::Release))
+    }
+
+    fn is_discarded(&self, arrival: u64) -> Result<bool, RecordsError> {
+        let Some(stamp) = self.ledger.stamp_at(arrival)? else { return Ok(false) };
+        Ok(self.ruling(&stamp.id)? == Some(Ruling::Discard))
+    }
+
+    fn ruling(&self, entry: &EntryId) -> Result<Option<Ruling>, RecordsError> {
+        Ok(self.staff()?.ruled(entry).and_then(|ruled| ruled.ruling))
     }
 
     /// Whether the entry was written after its node was cut off.

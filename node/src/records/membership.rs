@@ -286,12 +286,10 @@ impl Records {
             ))
         })?;
         self.atomically(|records| {
-            let before = records.cut_logs();
             let statement = ControlStatement::Revocation(Box::new(revocation.into_revocation()));
             records.write_statement(&statement)?;
             records.tend_keys()?;
-            records.renew_epochs()?;
-            records.show_cuts(&before)
+            records.renew_epochs()
         })
     }
 

@@ -4,15 +4,13 @@
 //! must be certified by the practice; whether it is still trusted decides what is *shown*, not
 //! what is kept, so that all nodes come to hold the same entries.
 
-use super::open::PAGE;
-use super::project::is_chart;
 use super::{Records, RecordsError};
 use crate::store::StoreError;
 use carnet_sync_protocol::entry::VerifiedRun;
 use carnet_sync_protocol::frontier::Head;
-use carnet_sync_protocol::id::{Channel, DocumentId, LogId};
+use carnet_sync_protocol::id::{Channel, LogId};
 use carnet_sync_protocol::message::RefuseReason;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 /// What became of the runs; durable after the next commit.
 #[derive(Clone, Debug, Default)]
@@ -33,8 +31,7 @@ impl Records {
         self.begin()?;
         let mut received = Received::default();
         let mut logs = BTreeSet::new();
-        let mut statements = false;
-        let cut_before = self.cut_logs();
+        let (mut statements, mut said) = (false, false);
         for run in runs {
             let log = run.log();
             logs.insert(log);
@@ -43,6 +40,7 @@ impl Records {
                     received.new += kept.new;
                     received.held += kept.held;
                     statements |= kept.statements;
+                    said |= kept.said;
                 }
                 Err(Outcome::Refused(reason)) => received.refused.push((log, reason)),
                 Err(Outcome::Failed(error)) => return Err(error),
@@ -53,10 +51,14 @@ impl Records {
         tracing::debug!(new = received.new, held = received.held, "entries came");
         received.heads =
             logs.into_iter().map(|log| (log, self.ledger.heads(&log).to_vec())).collect();
+        if said {
+            self.fold_staff()?;
+        }
         if statements {
             self.take_up_certificate();
             self.tend_keys()?;
-            self.show_cuts(&cut_before)?;
+        } else if said {
+            self.settle()?;
         }
         let own = self.author();
         if received.new > 0 && received.heads.iter().any(|(log, _)| log.author == own) {
@@ -82,7 +84,7 @@ impl Records {
             self.time = run.last().header.time.max(self.time);
         }
         let new = appended.new.end - appended.new.start;
-        let kept = Kept { new, held: appended.held as u64, statements: false };
+        let kept = Kept { new, held: appended.held as u64, statements: false, said: false };
         if new == 0 {
             return Ok(kept);
         }
@@ -100,7 +102,7 @@ impl Records {
                     self.hear_staff(&held)?;
                 }
             }
-            return Ok(kept);
+            return Ok(Kept { said: true, ..kept });
         }
         if log.channel != Channel::Control {
             return Ok(kept);
@@ -133,45 +135,6 @@ impl Records {
             })
     }
 
-    /// How far each log that has been cut is accepted.
-    pub(super) fn cut_logs(&self) -> BTreeMap<LogId, u64> {
-        let cut = |log| self.roster.cut(&log).map(|cut| (log, cut.sequence));
-        self.ledger.logs().filter_map(cut).collect()
-    }
-
-    /// Shows anew what a cut that came, moved or went since `before` touches.
-    pub(super) fn show_cuts(&mut self, before: &BTreeMap<LogId, u64>) -> Result<(), RecordsError> {
-        let after = self.cut_logs();
-        let changed: BTreeSet<LogId> = before
-            .keys()
-            .chain(after.keys())
-            .filter(|log| before.get(log) != after.get(log) && is_chart(log.channel))
-            .copied()
-            .collect();
-        if changed.is_empty() || self.charts.is_none() {
-            return Ok(());
-        }
-        let mut documents = BTreeSet::new();
-        for log in &changed {
-            let accepted = before.get(log).into_iter().chain(after.get(log)).min().copied();
-            let accepted = accepted.unwrap_or(0);
-            let mut arrival = 0;
-            loop {
-                let page = self.ledger.of_channel(log.channel, arrival, PAGE)?;
-                let Some(last) = page.last() else { break };
-                arrival = last.arrival;
-                let headers = page.iter().map(|held| &held.entry.header);
-                documents.extend(
-                    headers
-                        .filter(|header| header.log == *log && header.sequence > accepted)
-                        .map(|header| header.document),
-                );
-            }
-        }
-        documents.remove(&DocumentId::ZERO);
-        self.reproject(&documents)
-    }
-
     /// After control statements arrived: reads new keys, wraps those that others lack, and applies
     /// what could not be read before.
     pub(super) fn tend_keys(&mut self) -> Result<(), RecordsError> {
@@ -189,7 +152,8 @@ impl Records {
         }
         // A new key may open what was said, a cut may unsay it.
         self.read_staff()?;
-        self.retry_unreadable()
+        self.retry_unreadable()?;
+        self.settle()
     }
 }
 
@@ -199,6 +163,8 @@ struct Kept {
     held: u64,
     /// Whether there are control statements among the new ones.
     statements: bool,
+    /// Whether there are statements about staff among them.
+    said: bool,
 }
 
 enum Outcome {

@@ -18,6 +18,7 @@ use crate::access::statement::Matter;
 use crate::access::{Action, Actor, Permit};
 use crate::audit::AuditOutcome;
 use crate::chart::ResourceKey;
+use crate::store::index::Quarantined;
 use carnet_sync_protocol::entry::HybridTime;
 use carnet_sync_protocol::id::{Author, EntryId, LogId};
 use serde::Serialize;
@@ -215,7 +216,7 @@ fn name_of(kind: &str, parts: &[&str]) -> String {
     format!("{kind}-{}", &hasher.finalize().to_hex()[..32])
 }
 
-/// Entries of one log that belong into one item.
+/// Entries of one log that belong into one item; those that were discarded don't count.
 #[derive(Default)]
 struct Tally {
     count: u64,
@@ -422,7 +423,7 @@ impl List<'_> {
             let Some(last) = page.last() else { return Ok(()) };
             after = last.arrival;
             for set_aside in page.iter().filter(|set_aside| set_aside.reason != WITHHELD) {
-                self.quarantined_at(set_aside.arrival, &set_aside.reason)?;
+                self.quarantined_at(set_aside)?;
                 if self.is_full(ReviewKind::Quarantine) {
                     return Ok(());
                 }
@@ -430,15 +431,17 @@ impl List<'_> {
         }
     }
 
-    fn quarantined_at(&mut self, arrival: u64, reason: &str) -> Result<(), RecordsError> {
-        let Some(stamp) = self.records.ledger.stamp_at(arrival)? else { return Ok(()) };
+    fn quarantined_at(&mut self, set_aside: &Quarantined) -> Result<(), RecordsError> {
+        // What somebody has discarded needs nobody's eyes; `quarantine list` still tells of it.
+        let stamp = self.records.ledger.stamp_at(set_aside.arrival)?;
+        let Some(stamp) = stamp.filter(|_| !set_aside.discarded) else { return Ok(()) };
         let id = format!("quarantine-{}", stamp.id);
         let mut item = self.item(id, ReviewKind::Quarantine, "quarantine");
         item.time = Some(instant(stamp.time.unix_ms()));
         item.who = vec![stamp.log.author.node.to_string()];
         item.figures = BTreeMap::from([
             ("site", self.records.site_of(&stamp.log.author.node)),
-            ("reason", reason.to_owned()),
+            ("reason", set_aside.reason.clone()),
         ]);
         self.add(item)
     }
@@ -447,13 +450,10 @@ impl List<'_> {
     fn quarantined_entry(&mut self, item: &str) -> Result<(), RecordsError> {
         let named = item.strip_prefix("quarantine-").and_then(|id| id.parse::<EntryId>().ok());
         let Some(id) = named else { return Ok(()) };
-        let Some(stamp) = self.records.ledger.stamp(&id)? else { return Ok(()) };
-        let next = self.records.charts()?.index.quarantined(stamp.arrival - 1, 1)?;
-        match next.first() {
-            Some(first) if first.arrival == stamp.arrival && first.reason != WITHHELD => {
-                self.quarantined_at(first.arrival, &first.reason)
-            }
-            _ => Ok(()),
+        let found = self.records.quarantined(&id)?;
+        match found.filter(|set_aside| set_aside.reason != WITHHELD) {
+            Some(set_aside) => self.quarantined_at(&set_aside),
+            None => Ok(()),
         }
     }
 
@@ -471,12 +471,12 @@ impl List<'_> {
                     continue;
                 };
                 let tally = logs.entry(stamp.log).or_default();
-                tally.count += 1;
+                tally.count += u64::from(!set_aside.discarded);
                 tally.highest = tally.highest.max(stamp.sequence);
                 tally.newest = tally.newest.max(stamp.time);
             }
         }
-        for (log, tally) in logs {
+        for (log, tally) in logs.into_iter().filter(|(_, tally)| tally.count > 0) {
             let LogId { channel, author: Author { node, incarnation } } = log;
             let (node_id, highest) = (node.to_string(), tally.highest.to_string());
             let parts = [&node_id, &incarnation.to_string(), channel.name(), highest.as_str()];

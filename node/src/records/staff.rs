@@ -54,10 +54,8 @@ impl Records {
             after = last.arrival;
             said.extend(page.iter().filter_map(|held| self.open_staff(held)));
         }
-        let charts = self.charts_mut()?;
-        charts.staff = StaffRoster::fold(&said);
-        charts.staff_said = said;
-        self.keep_unlockers()
+        self.charts_mut()?.staff_said = said;
+        self.fold_staff()
     }
 
     /// Those whose own password may unlock this node, with what checks it.
@@ -108,15 +106,19 @@ impl Records {
         Some((held.entry.id, StaffStatement::from_payload(&payload).ok()?))
     }
 
-    /// Takes in a statement that just arrived.
+    /// Notes a statement that just arrived; it holds once all that came with it is folded.
     pub(super) fn hear_staff(&mut self, held: &Held) -> Result<(), RecordsError> {
         if let Some(said) = self.open_staff(held) {
-            let charts = self.charts_mut()?;
-            charts.staff_said.push(said);
-            charts.staff = StaffRoster::fold(&charts.staff_said);
-            self.keep_unlockers()?;
+            self.charts_mut()?.staff_said.push(said);
         }
         Ok(())
+    }
+
+    /// Folds what was heard.
+    pub(super) fn fold_staff(&mut self) -> Result<(), RecordsError> {
+        let charts = self.charts_mut()?;
+        charts.staff = StaffRoster::fold(&charts.staff_said);
+        self.keep_unlockers()
     }
 
     pub(super) fn write_staff(
@@ -145,6 +147,7 @@ impl Records {
         let placed = placed.last().ok_or_else(|| RecordsError::Bug("an unwritten entry".into()))?;
         if let Some(held) = self.ledger.at(placed.arrival)? {
             self.hear_staff(&held)?;
+            self.fold_staff()?;
         }
         Ok(placed.id)
     }

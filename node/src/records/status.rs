@@ -64,7 +64,8 @@ pub enum Problem {
     Fork(u64),
     /// So many control statements are not accepted.
     Statements(u64),
-    /// So many entries are set aside because something is wrong with them.
+    /// So many entries are set aside because something is wrong with them, and nobody has discarded
+    /// them.
     Quarantine(u64),
     /// So many entries are kept and not shown, since their node was cut off before it wrote them.
     Withheld(u64),
@@ -220,10 +221,10 @@ impl Records {
             Problem::Statements(self.refused_statements.len() as u64),
         ];
         if let Some(charts) = &self.charts {
-            let withheld = charts.index.quarantined_for(WITHHELD)?;
+            let (withheld, refused) = charts.index.quarantine_open(WITHHELD)?;
             let (waiting, unreadable) = charts.index.pending_count()?;
             counted.extend([
-                Problem::Quarantine(charts.index.quarantined_count()? - withheld),
+                Problem::Quarantine(refused),
                 Problem::Withheld(withheld),
                 Problem::Conflicts(charts.index.conflict_count()?),
                 Problem::Unreadable(unreadable),

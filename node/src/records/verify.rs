@@ -34,6 +34,8 @@ pub struct VerifyReport {
     pub conflicts: u64,
     /// Entries that are kept and not shown, since their node was cut off before: no fault.
     pub withheld: u64,
+    /// Entries that are set aside and that somebody has discarded: no fault any more.
+    pub discarded: u64,
     /// Equal on nodes that hold, can read and show the same; empty while locked.
     pub state_digest: String,
     /// What is wrong, each in a sentence.
@@ -116,12 +118,14 @@ impl Records {
             let Some(last) = page.last() else { break };
             after = last.arrival;
             for set_aside in page {
-                if set_aside.reason == WITHHELD {
+                if set_aside.discarded {
+                    report.discarded += 1;
+                } else if set_aside.reason == WITHHELD {
                     report.withheld += 1;
-                    continue;
+                } else {
+                    let (arrival, reason) = (set_aside.arrival, set_aside.reason);
+                    report.add(format!("entry {arrival} is set aside: {reason}"));
                 }
-                let (arrival, reason) = (set_aside.arrival, set_aside.reason);
-                report.add(format!("entry {arrival} is set aside: {reason}"));
             }
         }
         report.conflicts = charts.index.conflict_count()?;

@@ -11,6 +11,7 @@ mod logins;
 mod membership;
 mod pairs;
 pub(super) mod peers;
+mod quarantine;
 mod review;
 mod staff;
 
@@ -95,6 +96,7 @@ pub async fn execute(
         }
         Request::ReviewList { signed } => review::list(node, who, signed).await,
         Request::ReviewSignOff { item, note } => review::sign_off(node, who, item, note).await,
+        Request::Quarantine(request) => quarantine::execute(node, who, request).await,
     }
 }
 

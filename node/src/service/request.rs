@@ -5,6 +5,7 @@ mod staff;
 
 pub use staff::{AuditFilter, AuditRequest, LoginRequest, StaffChange, StaffRequest};
 
+use crate::access::statement::Ruling;
 use crate::base::private::Private;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
@@ -299,6 +300,8 @@ pub enum Request {
         /// What was found.
         note: String,
     },
+    /// About entries that are set aside.
+    Quarantine(QuarantineRequest),
     /// Hands out every resource, one [`Progress::Item`] each.
     Export {
         /// Of one patient only.
@@ -376,6 +379,23 @@ pub enum Choose {
     Both,
 }
 
+/// What can be asked about entries that are set aside.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum QuarantineRequest {
+    /// Lists them.
+    List,
+    /// Decides what becomes of one.
+    Rule {
+        /// Its id.
+        entry: String,
+        /// What becomes of it.
+        ruling: Ruling,
+        /// Why.
+        note: String,
+    },
+}
+
 impl Request {
     /// Whether it reads or writes charts.
     pub const fn is_about_charts(&self) -> bool {
@@ -394,6 +414,7 @@ impl Request {
                 | Self::ChartResolve { .. }
                 | Self::ReviewList { .. }
                 | Self::ReviewSignOff { .. }
+                | Self::Quarantine(_)
                 | Self::Export { .. }
                 | Self::Staff(_)
                 | Self::Login(_)

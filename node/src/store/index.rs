@@ -28,12 +28,13 @@ use std::path::{Path, PathBuf};
 type Result<T> = std::result::Result<T, StoreError>;
 
 /// Another number makes every node rebuild its index.
-const SCHEMA: u32 = 4;
+const SCHEMA: u32 = 5;
 
 /// Tables are without rowid where a row is found by its key and small.
 const TABLES: &str = "
-CREATE TABLE cursor (one INTEGER PRIMARY KEY CHECK (one = 1), applied INTEGER NOT NULL);
-INSERT INTO cursor VALUES (1, 0);
+CREATE TABLE cursor (one INTEGER PRIMARY KEY CHECK (one = 1), applied INTEGER NOT NULL,
+    gate BLOB NOT NULL);
+INSERT INTO cursor VALUES (1, 0, x'');
 CREATE TABLE resource (
     kind TEXT NOT NULL, id TEXT NOT NULL, document BLOB NOT NULL, patient TEXT,
     body BLOB NOT NULL, version TEXT NOT NULL, updated_ms INTEGER NOT NULL,
@@ -52,7 +53,7 @@ CREATE INDEX pending_of_document ON pending (document);
 CREATE INDEX pending_for_key ON pending (epoch) WHERE epoch IS NOT NULL;
 CREATE INDEX pending_for_change ON pending (change) WHERE change IS NOT NULL;
 CREATE TABLE quarantine (arrival INTEGER PRIMARY KEY, document BLOB, change BLOB,
-    reason TEXT NOT NULL);
+    reason TEXT NOT NULL, discarded INTEGER NOT NULL);
 CREATE INDEX quarantine_of_document ON quarantine (document);
 CREATE INDEX quarantine_by_change ON quarantine (change) WHERE change IS NOT NULL;
 CREATE TABLE conflict (
@@ -180,6 +181,17 @@ impl Index {
     /// Moves the cursor.
     pub fn set_applied_until(&mut self, arrival: u64) -> Result<()> {
         self.database.write("UPDATE cursor SET applied = ?1", [arrival as i64])?;
+        Ok(())
+    }
+
+    /// What decided, beside the ledger, which entries the index shows; as the caller keeps it.
+    pub fn gate(&self) -> Result<Vec<u8>> {
+        self.database.value("SELECT gate FROM cursor")
+    }
+
+    /// Replaces that.
+    pub fn set_gate(&mut self, gate: &[u8]) -> Result<()> {
+        self.database.write("UPDATE cursor SET gate = ?1", [gate])?;
         Ok(())
     }
 

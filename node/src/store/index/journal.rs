@@ -45,6 +45,8 @@ pub struct Quarantined {
     pub change: Option<[u8; 32]>,
     /// Why, in words without patients' data.
     pub reason: String,
+    /// Whether somebody has decided that it stays so.
+    pub discarded: bool,
 }
 
 /// An open conflict.
@@ -158,6 +160,12 @@ impl Index {
         })
     }
 
+    /// Whether this entry waits.
+    pub fn is_pending(&self, arrival: u64) -> Result<bool> {
+        let sql = "SELECT 1 FROM pending WHERE arrival = ?1";
+        Ok(self.database.one(sql, [arrival as i64], |row| row.get::<_, i64>(0))?.is_some())
+    }
+
     /// An entry waits no longer; false if it did not.
     pub fn remove_pending(&mut self, arrival: u64) -> Result<bool> {
         let sql = "DELETE FROM pending WHERE arrival = ?1";
@@ -182,9 +190,9 @@ impl Index {
     /// Sets an entry aside.
     pub fn put_quarantined(&mut self, quarantined: &Quarantined) -> Result<()> {
         let document = quarantined.document.map(|document| document.0);
-        let sql = "INSERT OR REPLACE INTO quarantine VALUES (?1, ?2, ?3, ?4)";
-        let Quarantined { arrival, change, reason, .. } = quarantined;
-        self.database.write(sql, (*arrival as i64, document, change, reason))?;
+        let sql = "INSERT OR REPLACE INTO quarantine VALUES (?1, ?2, ?3, ?4, ?5)";
+        let Quarantined { arrival, change, reason, discarded, .. } = quarantined;
+        self.database.write(sql, (*arrival as i64, document, change, reason, discarded))?;
         Ok(())
     }
 
@@ -203,7 +211,8 @@ impl Index {
 
     /// What was set aside, after this arrival.
     pub fn quarantined(&self, after: u64, limit: usize) -> Result<Vec<Quarantined>> {
-        let sql = "SELECT arrival, document, change, reason FROM quarantine WHERE arrival > ?1
+        let sql = "SELECT arrival, document, change, reason, discarded FROM quarantine
+                   WHERE arrival > ?1
                    ORDER BY arrival LIMIT ?2";
         self.database.all(sql, (after as i64, limit as i64), |row| {
             Ok(Quarantined {
@@ -211,6 +220,7 @@ impl Index {
                 document: row.get::<_, Option<[u8; 16]>>(1)?.map(DocumentId),
                 change: row.get(2)?,
                 reason: row.get(3)?,
+                discarded: row.get(4)?,
             })
         })
     }
@@ -220,11 +230,12 @@ impl Index {
         self.database.count("SELECT count(*) FROM quarantine")
     }
 
-    /// How many of them for this reason.
-    pub fn quarantined_for(&self, reason: &str) -> Result<u64> {
-        let sql = "SELECT count(*) FROM quarantine WHERE reason = ?1";
-        let count = self.database.one(sql, [reason], |row| row.get::<_, i64>(0))?;
-        Ok(count.unwrap_or(0) as u64)
+    /// How many of them await somebody's decision: for this reason, and for any other.
+    pub fn quarantine_open(&self, reason: &str) -> Result<(u64, u64)> {
+        let sql = "SELECT count(*) FILTER (WHERE reason = ?1), count(*) FILTER (WHERE reason != ?1)
+                   FROM quarantine WHERE NOT discarded";
+        let read = |row: &Row<'_>| Ok((row.get::<_, i64>(0)? as u64, row.get::<_, i64>(1)? as u64));
+        Ok(self.database.one(sql, [reason], read)?.unwrap_or_default())
     }
 
     /// Replaces every conflict row of a resource.

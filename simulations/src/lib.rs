@@ -1,0 +1,7 @@
+//! What attacks are made of: changes taken apart and put together wrongly, and entries that a
+//! node's own keys have signed.
+//!
+//! Simulations, tests and fuzz targets share it. It is no part of the product.
+
+pub mod chunk;
+pub mod forger;
