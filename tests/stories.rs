@@ -14,6 +14,8 @@ mod lost_laptop;
 mod moves;
 #[path = "stories/out_of_order.rs"]
 mod out_of_order;
+#[path = "stories/poison.rs"]
+mod poison;
 #[path = "stories/quarantine.rs"]
 mod quarantine;
 #[path = "stories/real_charts.rs"]

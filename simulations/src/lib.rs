@@ -5,3 +5,4 @@
 
 pub mod chunk;
 pub mod forger;
+pub mod poison;

@@ -118,6 +118,9 @@ impl<'a> RawChange<'a> {
         let dependencies = (0..cursor.count(HASH_BYTES)?)
             .map(|_| cursor.take(HASH_BYTES).map(|hash| hash.try_into().expect("32 bytes taken")))
             .collect::<Result<Vec<[u8; 32]>, _>>()?;
+        if !dependencies.is_sorted_by(|one, next| one < next) {
+            return Err(Refusal::Malformed);
+        }
         let own = actor(&mut cursor)?;
         let (sequence, start) = (cursor.unsigned()?, cursor.unsigned()?);
         let unix_ms = u64::try_from(cursor.signed()?).map_err(|_| Refusal::Malformed)?;
@@ -264,6 +267,25 @@ mod tests {
         assert_eq!(RawChange::read(&change.bytes()).unwrap_err(), Refusal::Compressed);
         assert!(RawChange::read(change.raw_bytes()).is_ok());
         assert_eq!(RawChange::read(&document.save()).unwrap_err(), Refusal::Compressed);
+    }
+
+    #[test]
+    fn dependencies_are_named_once_and_in_order() {
+        let read = |dependencies: &[[u8; 32]]| {
+            let bytes = change(|t| t.put(ROOT, "a", "text").unwrap());
+            let mut data = vec![dependencies.len() as u8];
+            data.extend(dependencies.concat());
+            // Behind magic, checksum, kind and length, and the number of dependencies: none.
+            data.extend(&bytes[11..]);
+            let mut hashed = vec![CHUNK_CHANGE, data.len() as u8 & 0x7f | 0x80];
+            hashed.push((data.len() >> 7) as u8);
+            hashed.extend(data);
+            let checksum = &Sha256::digest(&hashed)[..4];
+            RawChange::read(&[&MAGIC[..], checksum, &hashed].concat()).map(|_| ())
+        };
+        assert_eq!(read(&[[1; 32], [2; 32], [3; 32]]), Ok(()));
+        assert_eq!(read(&[[2; 32], [1; 32], [3; 32]]), Err(Refusal::Malformed));
+        assert_eq!(read(&[[1; 32], [1; 32], [1; 32]]), Err(Refusal::Malformed));
     }
 
     #[test]
