@@ -13,6 +13,7 @@ mod local;
 mod meddle;
 mod mutants;
 mod network;
+mod real;
 mod rogue;
 mod shrink;
 mod workload;
@@ -35,6 +36,16 @@ enum Command {
     Histories(histories::Arguments),
     /// Plant bugs, and look for each with histories
     Mutants(mutants::Arguments),
+    /// Kill two nodes' processes while they work, again and again
+    Kill(real::cuts::Arguments),
+    /// The same, and what was not synced to the disk is lost
+    Unsynced(real::cuts::Arguments),
+    /// Let each write or sync of a disk fail, one after another
+    IoError(real::failing::Arguments),
+    /// Fill a node's disk, a little later each time
+    DiskFull(real::failing::Arguments),
+    /// Import and sync many charts on two small machines
+    Memory(real::memory::Arguments),
     /// Measure what the audit trail costs whoever reads
     Audit(local::audit::Arguments),
     /// Measure one node on this machine, and a sync on loopback
@@ -47,6 +58,11 @@ fn main() -> ExitCode {
     let done = match Arguments::parse().command {
         Command::Histories(arguments) => histories::run(&arguments),
         Command::Mutants(arguments) => mutants::run(&arguments),
+        Command::Kill(arguments) => real::cuts::kill(&arguments),
+        Command::Unsynced(arguments) => real::cuts::unsynced(&arguments),
+        Command::IoError(arguments) => real::failing::io_error(&arguments),
+        Command::DiskFull(arguments) => real::failing::disk_full(&arguments),
+        Command::Memory(arguments) => real::memory::run(&arguments),
         Command::Audit(arguments) => local::audit::run(&arguments),
         Command::Local(arguments) => local::run(&arguments),
         Command::TrainDictionary(arguments) => dictionary::run(&arguments).map_err(Into::into),
@@ -54,7 +70,8 @@ fn main() -> ExitCode {
     match done {
         Ok(report) => {
             println!("{report}");
-            ExitCode::SUCCESS
+            // What is not right, or could not be tried, is never green.
+            if report["ok"] == false { ExitCode::FAILURE } else { ExitCode::SUCCESS }
         }
         Err(error) => {
             eprintln!("carnet-simulations: {error}");
