@@ -46,6 +46,8 @@ enum Command {
     DiskFull(real::failing::Arguments),
     /// Import and sync many charts on two small machines
     Memory(real::memory::Arguments),
+    /// Lose a node, and restore it from one of its backups, again and again
+    Restores(real::restores::Arguments),
     /// Measure what the audit trail costs whoever reads
     Audit(local::audit::Arguments),
     /// Measure one node on this machine, and a sync on loopback
@@ -63,6 +65,7 @@ fn main() -> ExitCode {
         Command::IoError(arguments) => real::failing::io_error(&arguments),
         Command::DiskFull(arguments) => real::failing::disk_full(&arguments),
         Command::Memory(arguments) => real::memory::run(&arguments),
+        Command::Restores(arguments) => real::restores::run(&arguments),
         Command::Audit(arguments) => local::audit::run(&arguments),
         Command::Local(arguments) => local::run(&arguments),
         Command::TrainDictionary(arguments) => dictionary::run(&arguments).map_err(Into::into),

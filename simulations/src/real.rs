@@ -6,12 +6,14 @@
 //! preloaded into its process (`faults.c`), so that nothing of them is in the product and no root is
 //! needed. Every campaign has a control, which breaks a promise on purpose and must be found out.
 
+mod caller;
 pub mod cuts;
 mod disk;
 pub mod failing;
 pub mod memory;
 mod program;
 mod promises;
+pub mod restores;
 mod site;
 
 use std::error::Error;

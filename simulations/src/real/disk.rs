@@ -124,8 +124,9 @@ impl Disk {
         Ok(())
     }
 
-    /// Cuts the power of a node whose process was just killed: what was not synced is gone.
-    pub fn cut(&self, cut: Cut, chance: &mut Chance) -> Outcome<()> {
+    /// Cuts the power of a node whose process was just killed: what was not synced is gone. Tells how
+    /// many bytes that is.
+    pub fn cut(&self, cut: Cut, chance: &mut Chance) -> Outcome<u64> {
         // The names that were written may have reached the disk by themselves.
         let late_names = cut == Cut::Torn && chance.one_in(2);
         let data = files(&self.shadow.join("data"))?;
@@ -161,19 +162,27 @@ impl Disk {
         for (_, path) in files(&self.home)? {
             fs::remove_file(path)?;
         }
+        let mut lost = 0;
         for (name, (inode, synced)) in left {
             if name.ends_with("-shm") {
                 continue;
             }
             let written = inode.and_then(|inode| real.get(&inode));
+            lost += written.map_or(0, |written| differing(&synced, written));
             let bytes = match (cut, written) {
                 (Cut::Torn, Some(written)) => torn(&synced, written, chance),
                 _ => synced,
             };
             fs::write(self.home.join(name), bytes)?;
         }
-        Ok(())
+        Ok(lost)
     }
+}
+
+/// In how many bytes two versions of a file differ.
+fn differing(synced: &[u8], written: &[u8]) -> u64 {
+    let inside = synced.iter().zip(written).filter(|(a, b)| a != b).count();
+    (inside + synced.len().abs_diff(written.len())) as u64
 }
 
 /// Of two versions of a file, each sector of either.

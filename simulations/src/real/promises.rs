@@ -58,6 +58,18 @@ impl Promises {
         }
     }
 
+    /// What this one promises, and what the other has sent since as that which may be there too: for
+    /// a node that may forget what it had not passed on.
+    pub fn or_later(&self, later: &Self) -> Self {
+        let mut both = self.clone();
+        for (id, note) in &later.notes {
+            let known = both.notes.entry(id.clone()).or_default();
+            known.sent.extend(note.sent.iter().cloned());
+            known.sent.extend(note.kept.iter().cloned());
+        }
+        both
+    }
+
     /// The notes that can be edited.
     pub fn ids(&self) -> Vec<String> {
         let kept = self.notes.iter().filter(|(_, note)| note.kept.is_some());

@@ -196,6 +196,12 @@ impl Site {
         Ok(Ledger::open_read_only(&self.dir().join("log.db"))?.integrity_check()?)
     }
 
+    /// How many logs forked, since a number was given out twice.
+    pub fn forked(&self) -> Outcome<u64> {
+        let ledger = Ledger::open_read_only(&self.dir().join("log.db"))?;
+        Ok(ledger.forked_logs().len() as u64)
+    }
+
     /// Logs of which `peer` was told that this node holds them, and does not.
     pub fn custody_broken(&self, peer: &Self) -> Outcome<Vec<String>> {
         let own = Keyring::open(&self.dir())?.keys().transport;
