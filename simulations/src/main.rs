@@ -42,6 +42,8 @@ enum Command {
     Unsynced(real::cuts::Arguments),
     /// Let each write or sync of a disk fail, one after another
     IoError(real::failing::Arguments),
+    /// Cut the power at each write or sync, one after another
+    CrashPoints(real::failing::Arguments),
     /// Fill a node's disk, a little later each time
     DiskFull(real::failing::Arguments),
     /// Import and sync many charts on two small machines
@@ -63,6 +65,7 @@ fn main() -> ExitCode {
         Command::Kill(arguments) => real::cuts::kill(&arguments),
         Command::Unsynced(arguments) => real::cuts::unsynced(&arguments),
         Command::IoError(arguments) => real::failing::io_error(&arguments),
+        Command::CrashPoints(arguments) => real::failing::crash_points(&arguments),
         Command::DiskFull(arguments) => real::failing::disk_full(&arguments),
         Command::Memory(arguments) => real::memory::run(&arguments),
         Command::Restores(arguments) => real::restores::run(&arguments),

@@ -28,6 +28,8 @@ pub enum Slot {
     Lie,
     /// Calls that were made to fail.
     Failed,
+    /// The number of the call at which the process is killed; 0 if at none.
+    DieAt,
 }
 
 /// As much room as one likes.
@@ -97,7 +99,8 @@ impl Disk {
 
     /// Nothing fails from here on, and calls are counted from the beginning.
     pub fn heal(&self) -> io::Result<()> {
-        for slot in [Slot::Calls, Slot::FailAt, Slot::Sticky, Slot::Lie, Slot::Failed] {
+        use Slot::{Calls, DieAt, FailAt, Failed, Lie, Sticky};
+        for slot in [Calls, FailAt, Sticky, Lie, Failed, DieAt] {
             self.set(slot, 0)?;
         }
         self.set(Slot::Room, ROOMY)
@@ -209,6 +212,9 @@ fn torn(synced: &[u8], written: &[u8], chance: &mut Chance) -> Vec<u8> {
 /// The regular files in a folder, by name.
 fn files(folder: &Path) -> Outcome<Vec<(String, PathBuf)>> {
     let mut found = Vec::new();
+    if !folder.exists() {
+        return Ok(found);
+    }
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
         if entry.file_type()?.is_file() {

@@ -1,10 +1,13 @@
-//! `io-error` and `disk-full`: a fixed piece of work, on a disk of which one call fails.
+//! `io-error`, `disk-full` and `crash-points`: a fixed piece of work, on a disk of which one call
+//! fails, or is the last.
 //!
 //! `io-error` lets the n-th write or sync fail, for every n that the work has; once, and then from
 //! the n-th on. What a failed sync should have kept is gone, as the kernel has it. `disk-full` gives
 //! the files room to grow by so many bytes. In each case the power is cut at the end, and what was
 //! not synced is lost too. A call that fails must be told as an error; what was acknowledged must be
 //! there; the node must go on without a restart once the disk is well, and after one.
+
+mod steps;
 
 use super::disk::{Cut, Disk, Slot};
 use super::program::{self, Program};
@@ -18,6 +21,7 @@ use carnet_node::service::request::{Opener, Request};
 use serde_json::{Value, json};
 use std::fs;
 use std::path::PathBuf;
+use steps::Step;
 
 /// How much of it.
 #[derive(clap::Args)]
@@ -49,6 +53,8 @@ enum Fault {
     From(u64),
     /// There is so much room left.
     Room(u64),
+    /// The power is cut at the call of this number, before it is made.
+    Die(u64),
 }
 
 /// What was found.
@@ -115,6 +121,26 @@ pub fn disk_full(arguments: &Arguments) -> Outcome<Value> {
     Ok(findings.report(control, begun))
 }
 
+/// The power is cut at the n-th call, for every n: of the work, and of the commands that make,
+/// change, save and restore a node.
+pub fn crash_points(arguments: &Arguments) -> Outcome<Value> {
+    let begun = now_ms();
+    let bench = Bench::new(&arguments.program)?;
+    let (calls, _) = bench.measure()?;
+    let control = bench.control()?;
+    let mut findings = Findings::default();
+    let every = arguments.every.max(1) as usize;
+    for number in (1..=calls).step_by(every) {
+        bench.case(Fault::Die(number), &mut findings)?;
+        told(&findings);
+    }
+    for step in Step::ALL {
+        steps::crash(&bench.carnet, &bench.layer, step, every, &mut findings)?;
+        eprintln!("{step:?}: {} cases, {} flaws", findings.cases, findings.flaws.len());
+    }
+    Ok(findings.report(control, begun))
+}
+
 fn told(findings: &Findings) {
     if findings.cases.is_multiple_of(20) {
         eprintln!("{} cases, {} flaws", findings.cases, findings.flaws.len());
@@ -141,6 +167,8 @@ struct Case<'a> {
     findings: &'a mut Findings,
     /// In which the flaws are told.
     name: String,
+    /// Whether the power is cut in the midst of the work.
+    is_off: bool,
 }
 
 impl Bench {
@@ -203,10 +231,13 @@ impl Bench {
                 disk.set(Slot::Sticky, 1)?;
             }
             Fault::Room(room) => disk.set(Slot::Room, room)?,
+            Fault::Die(number) => disk.set(Slot::DieAt, number)?,
         }
         site.disk = Some(disk);
         findings.cases += 1;
-        Ok(Case { site, promises: self.promises.clone(), findings, name: format!("{fault:?}") })
+        let is_off = matches!(fault, Fault::Die(_));
+        let (promises, name) = (self.promises.clone(), format!("{fault:?}"));
+        Ok(Case { site, promises, findings, name, is_off })
     }
 
     fn case(&self, fault: Fault, findings: &mut Findings) -> Outcome<()> {
@@ -220,7 +251,12 @@ impl Bench {
             // It said so and did not start: nothing was acknowledged.
             Err(_) => {}
         }
-        self.runtime.block_on(case.after_a_power_cut())
+        // In every other case of a crash, any sectors of what was not synced are there.
+        let cut = match fault {
+            Fault::Die(number) if number.is_multiple_of(2) => Cut::Torn,
+            _ => Cut::All,
+        };
+        self.runtime.block_on(case.after_a_power_cut(cut))
     }
 }
 
@@ -276,6 +312,8 @@ impl Case<'_> {
                     self.flaw(broken);
                 }
             }
+            // After a power cut nobody answers.
+            Err(error) if self.is_off && error.kind == ErrorKind::Unreachable => {}
             Err(error) => {
                 self.findings.reads_refused += 1;
                 if is_unhelpful(&error) {
@@ -290,6 +328,10 @@ impl Case<'_> {
     async fn recover(&mut self, fault: Fault) -> Outcome<()> {
         if let Some(said) = self.site.panicked() {
             self.flaw(format!("a panic: {said}"));
+        }
+        if matches!(fault, Fault::Die(_)) {
+            self.findings.hit += u64::from(self.site.has_ended()?);
+            return Ok(());
         }
         if self.site.has_ended()? {
             self.findings.unrecovered += 1;
@@ -327,10 +369,10 @@ impl Case<'_> {
     }
 
     /// The power is cut, and the machine comes back with a sound disk.
-    async fn after_a_power_cut(&mut self) -> Outcome<()> {
+    async fn after_a_power_cut(&mut self, cut: Cut) -> Outcome<()> {
         self.site.kill()?;
         let disk = self.disk()?;
-        disk.cut(Cut::All, &mut Chance::new(0))?;
+        disk.cut(cut, &mut Chance::new(self.findings.cases))?;
         disk.heal()?;
         disk.settle()?;
         if let Err(said) = self.site.start()? {

@@ -19,6 +19,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -36,7 +37,7 @@ enum slot {
     STICKY,  /* 1: every later one fails too */
     LIE,     /* 1: a sync of a write-ahead log says that it was done, and does nothing */
     FAILED,  /* calls that were made to fail */
-    SYNCS,   /* syncs that were done */
+    DIE_AT,  /* the number of the call at which the process is killed, before it is made; 0: none */
     SLOTS
 };
 
@@ -264,6 +265,7 @@ static void keep_names(void) {
 /* Counts a call; whether it shall fail. */
 static int fails(void) {
     uint64_t number = ++control[CALLS], at = control[FAIL_AT];
+    if (number == control[DIE_AT]) kill(getpid(), SIGKILL);
     int now = at && (number == at || (control[STICKY] && number > at));
     if (now) {
         control[FAILED]++;
@@ -420,7 +422,6 @@ static int sync_file(int fd, int (*real)(int)) {
         return -1;
     }
     if (control[LIE] && kind == PLAIN && files[fd].wal) return 0;
-    control[SYNCS]++;
     if (!*shadow) return real(fd);
     /* The real disk need not do it: nobody cuts its power. */
     if (kind == PLAIN) keep_data(fd, files[fd].inode);
@@ -458,6 +459,16 @@ int rename(const char *from, const char *to) {
     int last = last_name(to, &replaced);
     int done = real_rename(from, to);
     if (!done && last) gone(&replaced);
+    if (!done && inside(to) && !inside(from) && *shadow) {
+        /* Its syncs were not seen; they are taken for done. */
+        int fd = real_openat(AT_FDCWD, to, O_RDONLY | O_CLOEXEC);
+        struct stat moved;
+        if (fd < 0 || fstat(fd, &moved)) abort();
+        forget(moved.st_ino);
+        touch(moved.st_ino, 0, UINT64_MAX);
+        keep_data(fd, moved.st_ino);
+        real_close(fd);
+    }
     leave();
     return done;
 }
