@@ -224,3 +224,27 @@ fn files(folder: &Path) -> Outcome<Vec<(String, PathBuf)>> {
     found.sort();
     Ok(found)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_torn_file_has_each_sector_of_one_version_or_the_other() {
+        let (synced, written) = (vec![1; 2_000], vec![2; 5_000]);
+        let mut seen = [false; 2];
+        for seed in 0..200 {
+            let bytes = torn(&synced, &written, &mut Chance::new(seed));
+            assert!((synced.len()..=written.len()).contains(&bytes.len()));
+            for sector in bytes.chunks(SECTOR) {
+                let whole = sector.iter().all(|byte| *byte == 1) || sector.iter().all(|b| *b == 2);
+                // Where the synced version ends there is nothing.
+                let end = sector.contains(&0);
+                assert!(whole || end, "{sector:?}");
+                seen[usize::from(sector[0] == 2)] |= whole;
+            }
+        }
+        assert_eq!(seen, [true, true]);
+        assert_eq!(differing(&synced, &written), 5_000);
+    }
+}

@@ -79,6 +79,14 @@ impl Bound {
         known.is_ok_and(|told| told.status.success()).then_some(Self::AddressSpace)
     }
 
+    /// The most that the group was charged for: what its processes wrote to files counts too, as far
+    /// as it was still in memory.
+    fn charged(&self) -> Option<u64> {
+        let Self::Group(group) = self else { return None };
+        let read = |name: &str| fs::read_to_string(group.join(name)).ok()?.trim().parse().ok();
+        read("memory.peak").or_else(|| read("memory.max_usage_in_bytes"))
+    }
+
     const fn name(&self) -> &'static str {
         match self {
             Self::Group(_) => "memory cgroup",
@@ -131,6 +139,7 @@ pub fn run(arguments: &Arguments) -> Outcome<Value> {
     let carnet = arguments.program.carnet()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let mut a = Site::found(&carnet)?;
+    let control = control(&mut a)?;
     a.started()?;
     let mut b = a.joined("Kolda")?;
     a.kill()?;
@@ -154,7 +163,9 @@ pub fn run(arguments: &Arguments) -> Outcome<Value> {
     a.kill()?;
     b.kill()?;
     Ok(json!({
-        "ok": killed.is_empty(),
+        "ok": killed.is_empty() && control,
+        "control_failed": control,
+        "charged_peak_bytes": [here.charged(), there.charged()],
         "charts": arguments.charts,
         "limit_bytes": limit,
         "enforced_by": here.name(),
@@ -163,6 +174,15 @@ pub fn run(arguments: &Arguments) -> Outcome<Value> {
         "flaws": killed,
         "seconds": (now_ms() - begun) / 1000,
     }))
+}
+
+/// Whether the bound is one: with far too little, the node must not live.
+fn control(site: &mut Site) -> Outcome<bool> {
+    const TOO_LITTLE: u64 = 4 << 20;
+    let Some(bound) = Bound::new("control", TOO_LITTLE) else { return Ok(false) };
+    let lives = site.start_as(|command| bound.hold(command, TOO_LITTLE))?.is_ok();
+    site.kill()?;
+    Ok(!lives)
 }
 
 async fn import(site: &Site, charts: usize) -> Outcome<()> {
@@ -204,4 +224,16 @@ fn peak(site: &Site) -> Outcome<u64> {
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
     let kib: u64 = line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or(0);
     Ok(kib << 10)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::bytes;
+
+    #[test]
+    fn a_limit_is_read_with_its_unit() {
+        assert_eq!(bytes("512M"), Ok(512 << 20));
+        assert_eq!(bytes("17"), Ok(17));
+        assert!(bytes("12 MB").is_err() && bytes("").is_err());
+    }
 }
