@@ -44,6 +44,7 @@ struct Held {
     banned: BTreeSet<NodeId>,
     twice: u64,
     store_delay: Duration,
+    records_the_sync: bool,
 }
 
 impl Held {
@@ -156,6 +157,11 @@ impl Memory {
         self.held.lock().unwrap().store_delay = delay;
     }
 
+    /// Writes an entry after the first receipt, as a node that puts its syncs on record.
+    pub(super) fn record_the_sync(&self) {
+        self.held.lock().unwrap().records_the_sync = true;
+    }
+
     pub(super) fn digest(&self) -> [u8; 32] {
         self.frontier().unwrap().digest_all()
     }
@@ -263,7 +269,13 @@ impl Replica for Memory {
         let both = [&receipt.receipt.dialer, &receipt.receipt.listener];
         let other = both.into_iter().find(|certificate| certificate.node() == peer).unwrap();
         let transport = other.body.keys.transport;
-        self.held.lock().unwrap().receipts.insert(transport, receipt);
+        let mut held = self.held.lock().unwrap();
+        held.receipts.insert(transport, receipt);
+        let records = std::mem::take(&mut held.records_the_sync);
+        drop(held);
+        if records {
+            self.write(Channel::Audit, &[b"synced".to_vec()]);
+        }
         Ok(())
     }
 
