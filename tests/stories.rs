@@ -4,6 +4,8 @@
 mod drafts;
 #[path = "stories/imports.rs"]
 mod imports;
+#[path = "stories/joint_runs.rs"]
+mod joint_runs;
 #[path = "stories/locked_node.rs"]
 mod locked_node;
 #[path = "stories/logins.rs"]

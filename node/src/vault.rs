@@ -4,6 +4,7 @@
 //! nodes that may have it. There is no choice of algorithm. This module is the only owner of
 //! ciphers, and no secret of it prints.
 
+pub mod block;
 mod cipher;
 pub mod compress;
 pub mod epochs;

@@ -115,7 +115,7 @@
 //!             }
 //!             Output::Identify(_) => Input::PeerKnown(PeerVerdict::Accepted { last_receipt: None }),
 //!             Output::Load { request, .. } => {
-//!                 let runs = nodes[end].2.iter().map(|run| run.clone().into_run()).collect();
+//!                 let runs = nodes[end].2.iter().map(|run| run.clone().into_run().into()).collect();
 //!                 Input::Loaded { request, runs }
 //!             }
 //!             Output::Store { request, runs } => {
@@ -145,6 +145,7 @@ pub mod entry;
 pub mod error;
 pub mod frontier;
 pub mod id;
+pub mod joint;
 pub mod limit;
 pub mod message;
 #[cfg(planted)]

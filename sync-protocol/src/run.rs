@@ -182,7 +182,14 @@ impl Run {
 }
 
 impl RunItem {
-    fn header(&self, practice: PracticeId, log: LogId, sequence: u64, previous: EntryId) -> Header {
+    /// The header of the entry that stands at this place.
+    pub fn header(
+        &self,
+        practice: PracticeId,
+        log: LogId,
+        sequence: u64,
+        previous: EntryId,
+    ) -> Header {
         Header {
             practice,
             log,
@@ -220,13 +227,7 @@ impl Run {
         let payloads: usize = self.items.iter().map(|item| item.payload.len()).sum();
         let mut out = Vec::with_capacity(153 + 82 * self.items.len() + payloads);
         out.push(RUN_VERSION);
-        out.push(self.log.channel.number());
-        out.extend_from_slice(self.log.author.node.as_bytes());
-        out.extend_from_slice(self.log.author.incarnation.as_bytes());
-        put_number(&mut out, self.first_sequence);
-        if self.first_sequence != 1 {
-            out.extend_from_slice(self.previous.as_bytes());
-        }
+        Place::of(self).put(&mut out);
         put_number(&mut out, self.items.len() as u64);
         let mut before = Shared::FIRST;
         for item in &self.items {
@@ -257,11 +258,7 @@ impl Run {
         if reader.byte()? != RUN_VERSION {
             return None;
         }
-        let channel = Channel::from_number(reader.byte()?)?;
-        let author =
-            Author { node: NodeId(reader.array()?), incarnation: Incarnation(reader.array()?) };
-        let first_sequence = reader.number()?;
-        let previous = if first_sequence == 1 { EntryId::ZERO } else { EntryId(reader.array()?) };
+        let Place { log, first_sequence, previous } = Place::read(reader)?;
         let count = reader.number()?;
         let mut items = Vec::new();
         let mut before = Shared::FIRST;
@@ -278,7 +275,41 @@ impl Run {
         } else {
             SignatureBytes([0; 32], [0; 32])
         };
-        Some(Self { log: LogId { channel, author }, first_sequence, previous, items, signature })
+        Some(Self { log, first_sequence, previous, items, signature })
+    }
+}
+
+/// Where a run begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) log: LogId,
+    pub(crate) first_sequence: u64,
+    pub(crate) previous: EntryId,
+}
+
+impl Place {
+    pub(crate) const fn of(run: &Run) -> Self {
+        Self { log: run.log, first_sequence: run.first_sequence, previous: run.previous }
+    }
+
+    pub(crate) fn put(&self, out: &mut Vec<u8>) {
+        out.push(self.log.channel.number());
+        out.extend_from_slice(self.log.author.node.as_bytes());
+        out.extend_from_slice(self.log.author.incarnation.as_bytes());
+        put_number(out, self.first_sequence);
+        // The first entry has no previous one.
+        if self.first_sequence != 1 {
+            out.extend_from_slice(self.previous.as_bytes());
+        }
+    }
+
+    pub(crate) fn read(reader: &mut Reader<'_>) -> Option<Self> {
+        let channel = Channel::from_number(reader.byte()?)?;
+        let author =
+            Author { node: NodeId(reader.array()?), incarnation: Incarnation(reader.array()?) };
+        let first_sequence = reader.number()?;
+        let previous = if first_sequence == 1 { EntryId::ZERO } else { EntryId(reader.array()?) };
+        Some(Self { log: LogId { channel, author }, first_sequence, previous })
     }
 }
 
@@ -365,7 +396,7 @@ fn put_number(out: &mut Vec<u8>, mut number: u64) {
 }
 
 /// Bytes that have not been read yet; nothing once there are too few.
-struct Reader<'a>(&'a [u8]);
+pub(crate) struct Reader<'a>(pub(crate) &'a [u8]);
 
 impl<'a> Reader<'a> {
     fn slice(&mut self, length: usize) -> Option<&'a [u8]> {
@@ -374,11 +405,11 @@ impl<'a> Reader<'a> {
         Some(slice)
     }
 
-    fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
+    pub(crate) fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
         self.slice(N)?.try_into().ok()
     }
 
-    fn byte(&mut self) -> Option<u8> {
+    pub(crate) fn byte(&mut self) -> Option<u8> {
         self.array().map(|[byte]| byte)
     }
 

@@ -65,6 +65,8 @@ enum Stage {
 /// What is known of the other side once it is let in.
 struct Open {
     peer: VerifiedCertificate,
+    /// Whether both have said that they read joint runs.
+    jointly: bool,
     exchange: Exchange,
     signing: Signing,
 }
@@ -125,6 +127,11 @@ impl Session {
             Stage::Open(open) => Some(&open.peer),
             _ => None,
         }
+    }
+
+    /// Whether both sides read joint runs; not before the other side is let in.
+    pub fn speaks_jointly(&self) -> bool {
+        matches!(&self.stage, Stage::Open(open) if open.jointly)
     }
 
     /// What the other side holds, as far as this side knows.

@@ -6,7 +6,7 @@
 use super::{Source, is_word};
 
 /// Functions that hand out and change nothing of a chart.
-const WITHOUT: [(&str, &str); 56] = [
+const WITHOUT: [(&str, &str); 58] = [
     ("init", "founds a practice: there is nothing to see yet"),
     ("restore", "makes a node of ciphertext and the recovery code, which is asked for"),
     ("open", "opens the directory, locked"),
@@ -32,6 +32,8 @@ const WITHOUT: [(&str, &str); 56] = [
     ("waypoints", "ids and numbers"),
     ("admits", "whether a node may sync"),
     ("codecs", "what this node can compress and read"),
+    ("joint", "the same for a peer that holds their keys: asks whether it may"),
+    ("open_joint", "entries of a peer, checked by their author's signature"),
     ("receive", "sealed entries of a peer, checked by their signatures"),
     ("answer_join", "checks the invitation's own secret"),
     ("nodes", "the control channel, which is clear text"),

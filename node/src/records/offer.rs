@@ -5,19 +5,13 @@
 use super::{Records, RecordsError};
 use crate::identity::roster::Standing;
 use crate::store::StoreError;
-use crate::vault;
 use carnet_sync_protocol::certificate::VerifiedCertificate;
-use carnet_sync_protocol::entry::{Codec, Run};
+use carnet_sync_protocol::entry::Run;
 use carnet_sync_protocol::frontier::{Frontier, Head};
 use carnet_sync_protocol::id::LogId;
 use carnet_sync_protocol::session::Refusal;
 
 impl Records {
-    /// The payload codecs that this node reads.
-    pub const fn codecs() -> &'static [Codec] {
-        vault::CODECS
-    }
-
     /// What this node holds, in durable storage or in the commit under way.
     pub fn frontier(&self) -> &Frontier {
         self.ledger.frontier()

@@ -18,6 +18,7 @@ use crate::vault::{Binding, Keyring, UnlockMethod, UnlockSecret, Unlocked};
 use crate::vault::{Founding, found};
 use carnet_sync_protocol::entry::{Codec, HybridTime};
 use carnet_sync_protocol::id::{Channel, PracticeId};
+use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -132,6 +133,7 @@ impl Records {
             time: HybridTime::default(),
             transaction: Transaction::default(),
             matter: Matter::default(),
+            unjoint: BTreeSet::new(),
             unwritten: Vec::new(),
             tightening: Arc::default(),
             charts: None,

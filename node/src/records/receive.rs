@@ -142,6 +142,8 @@ impl Records {
             return Ok(());
         }
         self.read_keys();
+        // What was missing to make a joint run again may have been a key.
+        self.unjoint.clear();
         self.arrange_recovery()?;
         let statements = {
             let charts = self.charts()?;

@@ -2,7 +2,8 @@
 //! questions: a network and a thread in the product, a queue in a simulation.
 //!
 //! It adds to [`Session`] what every owner of one must do alike: begin it from the replica, turn
-//! its questions into tasks, and keep news of a log back while runs of that log are being stored.
+//! its questions into tasks, keep news of a log back while runs of that log are being stored, and
+//! have joint runs made into runs before the session sees them.
 //! No IO, no waiting.
 
 use super::desk::{Storing, Task};
@@ -11,11 +12,14 @@ use carnet_sync_protocol::SigningKey;
 use carnet_sync_protocol::certificate::VerifiedCertificate;
 use carnet_sync_protocol::frontier::Frontier;
 use carnet_sync_protocol::id::{Channel, ReceiptId, TransportKey};
+use carnet_sync_protocol::joint::JointRun;
+use carnet_sync_protocol::limit;
 use carnet_sync_protocol::message::LogHeads;
 use carnet_sync_protocol::receipt::StoredReceipt;
 use carnet_sync_protocol::session::{
     CloseReason, Config, Event, Input, Lane, Output, Progress, Session, Side,
 };
+use std::collections::{BTreeMap, VecDeque};
 
 /// The two ends of a connection that stands.
 #[derive(Clone, Copy, Debug)]
@@ -41,7 +45,7 @@ impl Opening {
     pub fn read(replica: &dyn Replica, ends: &Ends) -> Result<Self, ReplicaError> {
         // A listener is given the receipt with its verdict, once it knows who calls.
         let last_receipt = if ends.dialed { replica.last_receipt(&ends.peer)? } else { None };
-        let (credentials, frontier) = (replica.credentials()?, replica.frontier()?);
+        let (credentials, frontier) = (replica.credentials(&ends.peer)?, replica.frontier()?);
         Ok(Self { credentials, frontier, last_receipt })
     }
 
@@ -75,6 +79,12 @@ pub enum Step {
 pub struct Conversation {
     session: Session,
     storing: Storing,
+    peer: TransportKey,
+    dialed: bool,
+    /// What has come on a lane since a joint run of it is being opened.
+    waiting: BTreeMap<Channel, VecDeque<Vec<u8>>>,
+    /// Joint runs that are to be opened.
+    opening: VecDeque<Task>,
 }
 
 impl Conversation {
@@ -93,16 +103,51 @@ impl Conversation {
             last_receipt,
         });
         session.handle(now_ms, Input::Connected { exporter: ends.exporter, peer: ends.peer });
-        Self { session, storing: Storing::default() }
+        let (waiting, opening) = (BTreeMap::new(), VecDeque::new());
+        let (peer, dialed) = (ends.peer, ends.dialed);
+        Self { session, storing: Storing::default(), peer, dialed, waiting, opening }
     }
 
     /// Takes an input that is no answer and no news; then [`Self::step`] until it waits.
     pub fn input(&mut self, now_ms: u64, input: Input) {
-        self.session.handle(now_ms, input);
+        match input {
+            Input::Received { lane: Lane::Data(channel), frame } => {
+                self.received(now_ms, channel, frame);
+            }
+            input => self.session.handle(now_ms, input),
+        }
+    }
+
+    /// A frame of a data lane. What a listener sends may be here before its HELLO.
+    fn received(&mut self, now_ms: u64, channel: Channel, frame: Vec<u8>) {
+        let may_be_joint = self.session.speaks_jointly()
+            || (self.dialed && self.session.peer().is_none() && !self.session.is_closed());
+        if let Some(waiting) = self.waiting.get_mut(&channel) {
+            let bytes: usize = waiting.iter().map(Vec::len).sum();
+            if bytes <= limit::WINDOW_BYTES {
+                return waiting.push_back(frame);
+            }
+            // More than may be under way: the session refuses what it can't read.
+        } else if may_be_joint && JointRun::is_in(&frame) {
+            self.waiting.insert(channel, VecDeque::new());
+            return self.opening.push_back(Task::Open { peer: self.peer, channel, frame });
+        }
+        self.session.handle(now_ms, Input::Received { lane: Lane::Data(channel), frame });
+    }
+
+    /// A joint run was opened: it, and what came after it.
+    fn opened(&mut self, now_ms: u64, channel: Channel, frame: Vec<u8>) {
+        self.session.handle(now_ms, Input::Received { lane: Lane::Data(channel), frame });
+        for frame in self.waiting.remove(&channel).unwrap_or_default() {
+            self.received(now_ms, channel, frame);
+        }
     }
 
     /// Takes an answer to an [`Step::Ask`].
     pub fn answered(&mut self, now_ms: u64, answer: Input) {
+        if let Input::Received { lane: Lane::Data(channel), frame } = answer {
+            return self.opened(now_ms, channel, frame);
+        }
         let stored =
             if let Input::Stored { request, .. } = &answer { Some(*request) } else { None };
         self.input(now_ms, answer);
@@ -121,6 +166,9 @@ impl Conversation {
 
     /// The next thing to do.
     pub fn step(&mut self) -> Step {
+        if let Some(task) = self.opening.pop_front() {
+            return Step::Ask(task);
+        }
         loop {
             return match self.session.poll() {
                 Output::Wait(deadline) => Step::Wait(deadline),
@@ -133,7 +181,9 @@ impl Conversation {
                 Output::Event(event) => Step::Event(event),
                 Output::Identify(certificate) => Step::Ask(Task::Identify(Box::new(certificate))),
                 Output::Load { request, log, after, until, bytes_max } => {
-                    Step::Ask(Task::Load { request, log, after, until, bytes_max })
+                    let jointly = self.session.speaks_jointly();
+                    let reader = self.peer().filter(|_| jointly).map(|peer| peer.node());
+                    Step::Ask(Task::Load { request, log, after, until, bytes_max, reader })
                 }
                 Output::FindKnown { request, heads } => {
                     Step::Ask(Task::FindKnown { request, heads })

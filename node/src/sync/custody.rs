@@ -6,6 +6,7 @@ use carnet_sync_protocol::certificate::VerifiedCertificate;
 use carnet_sync_protocol::entry::{Run, VerifiedRun};
 use carnet_sync_protocol::frontier::{Frontier, Head};
 use carnet_sync_protocol::id::{LogId, NodeId, TransportKey};
+use carnet_sync_protocol::joint::{JointRun, Outgoing};
 use carnet_sync_protocol::message::{JoinAnswer, JoinRefusal, JoinRequest, LogHeads};
 use carnet_sync_protocol::receipt::StoredReceipt;
 use carnet_sync_protocol::session::PeerVerdict;
@@ -52,12 +53,13 @@ fn ask<T: Send + 'static>(
 }
 
 impl<K: Keeper> Replica for K {
-    fn credentials(&self) -> Result<Credentials, ReplicaError> {
-        ask(self, |records| {
+    fn credentials(&self, peer: &TransportKey) -> Result<Credentials, ReplicaError> {
+        let peer = *peer;
+        ask(self, move |records| {
             Ok(Credentials {
                 practice: records.practice(),
                 certificate: records.own_certificate()?.clone(),
-                codecs: Records::codecs().to_vec(),
+                codecs: records.codecs(&peer),
             })
         })
     }
@@ -77,9 +79,22 @@ impl<K: Keeper> Replica for K {
         after: &[Head],
         until: Head,
         bytes_max: usize,
-    ) -> Result<Vec<Run>, ReplicaError> {
+        reader: Option<NodeId>,
+    ) -> Result<Vec<Outgoing>, ReplicaError> {
         let after = after.to_vec();
-        ask(self, move |records| records.load(&log, &after, until, bytes_max))
+        ask(self, move |records| {
+            let runs = records.load(&log, &after, until, bytes_max)?;
+            let outgoing = |run: Run| Outgoing {
+                joint: reader.and_then(|reader| records.joint(&run, &reader)),
+                run,
+            };
+            Ok(runs.into_iter().map(outgoing).collect())
+        })
+    }
+
+    fn open_joint(&self, peer: &TransportKey, joint: JointRun) -> Result<Run, ReplicaError> {
+        let peer = *peer;
+        ask(self, move |records| records.open_joint(&peer, joint))
     }
 
     fn known(&self, heads: Vec<(LogId, Head)>) -> Result<Vec<(LogId, Head)>, ReplicaError> {

@@ -7,10 +7,11 @@ use super::replica::{Replica, ReplicaError};
 use carnet_sync_protocol::certificate::VerifiedCertificate;
 use carnet_sync_protocol::entry::VerifiedRun;
 use carnet_sync_protocol::frontier::{Frontier, Head};
-use carnet_sync_protocol::id::{LogId, NodeId};
+use carnet_sync_protocol::id::{Channel, LogId, NodeId, TransportKey};
+use carnet_sync_protocol::joint::JointRun;
 use carnet_sync_protocol::message::LogHeads;
 use carnet_sync_protocol::receipt::StoredReceipt;
-use carnet_sync_protocol::session::Input;
+use carnet_sync_protocol::session::{Input, Lane};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tokio::sync::mpsc;
@@ -25,7 +26,17 @@ pub enum Task {
     /// Is this node welcome?
     Identify(Box<VerifiedCertificate>),
     /// What is to be sent.
-    Load { request: u64, log: LogId, after: Vec<Head>, until: Head, bytes_max: usize },
+    Load {
+        request: u64,
+        log: LogId,
+        after: Vec<Head>,
+        until: Head,
+        bytes_max: usize,
+        /// The peer, if it reads joint runs.
+        reader: Option<NodeId>,
+    },
+    /// A run in its joint form; the answer is the run itself, as if it had come so.
+    Open { peer: TransportKey, channel: Channel, frame: Vec<u8> },
     /// Which of these are held?
     FindKnown { request: u64, heads: Vec<(LogId, Head)> },
     /// A log's waypoints.
@@ -171,8 +182,16 @@ pub fn perform(replica: &dyn Replica, batch: Vec<Task>) -> Vec<Answer> {
 fn answer(replica: &dyn Replica, task: Task) -> Result<Option<Input>, ReplicaError> {
     Ok(Some(match task {
         Task::Identify(certificate) => Input::PeerKnown(replica.identify(&certificate)?),
-        Task::Load { request, log, after, until, bytes_max } => {
-            Input::Loaded { request, runs: replica.load(log, &after, until, bytes_max)? }
+        Task::Load { request, log, after, until, bytes_max, reader } => {
+            Input::Loaded { request, runs: replica.load(log, &after, until, bytes_max, reader)? }
+        }
+        Task::Open { peer, channel, frame } => {
+            let frame = match JointRun::from_bytes(&frame) {
+                Ok(joint) => replica.open_joint(&peer, joint)?.to_bytes(),
+                // The session says what is wrong with it.
+                Err(_) => frame,
+            };
+            Input::Received { lane: Lane::Data(channel), frame }
         }
         Task::FindKnown { request, heads } => {
             let known = replica.known(heads)?;

@@ -7,6 +7,7 @@ use carnet_sync_protocol::certificate::{Certificate, VerifiedCertificate};
 use carnet_sync_protocol::entry::{Codec, Run, VerifiedRun};
 use carnet_sync_protocol::frontier::{Frontier, Head};
 use carnet_sync_protocol::id::{LogId, NodeId, PracticeId, TransportKey};
+use carnet_sync_protocol::joint::{JointRun, Outgoing};
 use carnet_sync_protocol::message::{JoinAnswer, JoinRequest, LogHeads, RefuseReason};
 use carnet_sync_protocol::receipt::StoredReceipt;
 use carnet_sync_protocol::session::PeerVerdict;
@@ -24,7 +25,7 @@ pub struct Credentials {
     pub practice: PracticeId,
     /// This node's certificate.
     pub certificate: Certificate,
-    /// The payload codecs that this node reads.
+    /// The payload codecs that this node reads, and whether it reads joint runs.
     pub codecs: Vec<Codec>,
 }
 
@@ -39,8 +40,8 @@ pub struct Stored {
 
 /// A node's ledger and its knowledge of peers, as the network sees them.
 pub trait Replica: Send + Sync + 'static {
-    /// Asked at the beginning of each session.
-    fn credentials(&self) -> Result<Credentials, ReplicaError>;
+    /// Asked at the beginning of each session with the peer that has this key.
+    fn credentials(&self, peer: &TransportKey) -> Result<Credentials, ReplicaError>;
 
     /// What is durably held.
     fn frontier(&self) -> Result<Frontier, ReplicaError>;
@@ -49,14 +50,21 @@ pub trait Replica: Send + Sync + 'static {
     fn last_receipt(&self, peer: &TransportKey) -> Result<Option<StoredReceipt>, ReplicaError>;
 
     /// Whole signed runs of the entries that lead to `until` and to none of `after`: together not
-    /// more than `bytes_max`, but at least one.
+    /// more than `bytes_max`, but at least one. For a `reader`, those that are shorter so have their
+    /// joint form too.
     fn load(
         &self,
         log: LogId,
         after: &[Head],
         until: Head,
         bytes_max: usize,
-    ) -> Result<Vec<Run>, ReplicaError>;
+        reader: Option<NodeId>,
+    ) -> Result<Vec<Outgoing>, ReplicaError>;
+
+    /// Makes the run again that a peer sent in its joint form. One that can't be made ends the
+    /// session, and this node takes no joint runs of the peer until it has other keys: what is
+    /// asked for next comes as it is.
+    fn open_joint(&self, peer: &TransportKey, joint: JointRun) -> Result<Run, ReplicaError>;
 
     /// Those of these entries that are held.
     fn known(&self, heads: Vec<(LogId, Head)>) -> Result<Vec<(LogId, Head)>, ReplicaError>;

@@ -18,6 +18,7 @@ use carnet_sync_protocol::id::{
     Author, Channel, DocumentId, EntryId, EpochId, HpkeKey, Incarnation, LogId, NodeId, PracticeId,
     TransportKey,
 };
+use carnet_sync_protocol::joint::{JointRun, Outgoing};
 use carnet_sync_protocol::message::{JoinAnswer, JoinRefusal, JoinRequest, LogHeads, RefuseReason};
 use carnet_sync_protocol::receipt::StoredReceipt;
 use carnet_sync_protocol::session::{PeerVerdict, Refusal};
@@ -176,7 +177,7 @@ impl Memory {
 }
 
 impl Replica for Memory {
-    fn credentials(&self) -> Result<Credentials, ReplicaError> {
+    fn credentials(&self, _peer: &TransportKey) -> Result<Credentials, ReplicaError> {
         let certificate = self.certificate.clone().into_certificate();
         Ok(Credentials { practice: self.practice, certificate, codecs: vec![Codec::STATEMENT] })
     }
@@ -200,7 +201,8 @@ impl Replica for Memory {
         after: &[Head],
         until: Head,
         bytes_max: usize,
-    ) -> Result<Vec<Run>, ReplicaError> {
+        _reader: Option<NodeId>,
+    ) -> Result<Vec<Outgoing>, ReplicaError> {
         let held = self.held.lock().unwrap();
         let after = after.iter().map(|head| head.sequence).max().unwrap_or(0);
         let (mut runs, mut run, mut bytes) = (Vec::new(), Vec::new(), 0);
@@ -217,7 +219,11 @@ impl Replica for Memory {
                 runs.extend(Run::from_entries(std::mem::take(&mut run), *signature));
             }
         }
-        Ok(runs)
+        Ok(runs.into_iter().map(Outgoing::from).collect())
+    }
+
+    fn open_joint(&self, _peer: &TransportKey, _joint: JointRun) -> Result<Run, ReplicaError> {
+        Err(ReplicaError("this replica has no keys".into()))
     }
 
     fn known(&self, heads: Vec<(LogId, Head)>) -> Result<Vec<(LogId, Head)>, ReplicaError> {

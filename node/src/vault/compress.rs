@@ -38,6 +38,9 @@ const DICTIONARY: &[u8] = include_bytes!("dictionary-v1.bin");
 /// A level that pays off for small changes and still takes 50 MB in a second.
 const LEVEL: i32 = 6;
 
+/// Blocks are compressed once for each peer, and every byte of them costs time on a bad line.
+const BLOCK_LEVEL: i32 = 12;
+
 /// What every zstd frame begins with (RFC 8878, 3.1.1).
 const MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 
@@ -50,6 +53,13 @@ struct Zstd {
 impl Zstd {
     fn plain() -> Self {
         Self::new(Compressor::new(LEVEL), Decompressor::new())
+    }
+
+    fn block() -> Self {
+        Self::new(
+            Compressor::with_dictionary(BLOCK_LEVEL, DICTIONARY),
+            Decompressor::with_dictionary(DICTIONARY),
+        )
     }
 
     fn trained() -> Self {
@@ -72,6 +82,7 @@ impl Zstd {
 
 thread_local! {
     static TRAINED_ZSTD: RefCell<Zstd> = RefCell::new(Zstd::trained());
+    static BLOCK_ZSTD: RefCell<Zstd> = RefCell::new(Zstd::block());
     static PLAIN_ZSTD: RefCell<Zstd> = RefCell::new(Zstd::plain());
 }
 
@@ -121,18 +132,36 @@ pub fn pack(bytes: &[u8]) -> Vec<u8> {
 
 /// What [`pack`] compressed, if it is no longer than `bytes_max`.
 pub fn unpack(packed: &[u8], bytes_max: usize) -> Result<Vec<u8>, VaultError> {
-    let Ok(Some(length)) = get_frame_content_size(packed) else {
-        return Err(VaultError::Malformed);
-    };
-    let length = usize::try_from(length)
-        .ok()
-        .filter(|length| *length <= bytes_max)
-        .ok_or(VaultError::TooLarge { max: bytes_max })?;
-    let mut bytes = Vec::with_capacity(length);
-    PLAIN_ZSTD
-        .with_borrow_mut(|zstd| zstd.decompressor.decompress_to_buffer(packed, &mut bytes))
-        .map_err(|_| VaultError::Malformed)?;
-    Ok(bytes)
+    PLAIN_ZSTD.with_borrow_mut(|zstd| zstd.unpack(packed, bytes_max))
+}
+
+/// Compresses a block of changes, with the first dictionary.
+pub(super) fn pack_block(bytes: &[u8]) -> Vec<u8> {
+    BLOCK_ZSTD
+        .with_borrow_mut(|zstd| zstd.compressor.compress(bytes))
+        .expect("zstd compresses whatever fits in memory")
+}
+
+/// What [`pack_block`] compressed, if it is no longer than `bytes_max`.
+pub(super) fn unpack_block(packed: &[u8], bytes_max: usize) -> Result<Vec<u8>, VaultError> {
+    BLOCK_ZSTD.with_borrow_mut(|zstd| zstd.unpack(packed, bytes_max))
+}
+
+impl Zstd {
+    fn unpack(&mut self, packed: &[u8], bytes_max: usize) -> Result<Vec<u8>, VaultError> {
+        let Ok(Some(length)) = get_frame_content_size(packed) else {
+            return Err(VaultError::Malformed);
+        };
+        let length = usize::try_from(length)
+            .ok()
+            .filter(|length| *length <= bytes_max)
+            .ok_or(VaultError::TooLarge { max: bytes_max })?;
+        let mut bytes = Vec::with_capacity(length);
+        self.decompressor
+            .decompress_to_buffer(packed, &mut bytes)
+            .map_err(|_| VaultError::Malformed)?;
+        Ok(bytes)
+    }
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@
 use super::{Event, Lane, LogHeads, Output, Question, RefuseReason, Session, Stage};
 use crate::error::Violation;
 use crate::id::{Channel, LogId};
+use crate::joint::Outgoing;
 use crate::limit;
 use crate::message::{Acknowledgement, Message};
 use crate::run::Run;
@@ -29,7 +30,7 @@ impl Session {
     }
 
     /// Sends what [`Input::Loaded`](super::Input::Loaded) brought.
-    pub(super) fn loaded(&mut self, request: u64, runs: Vec<Run>) {
+    pub(super) fn loaded(&mut self, request: u64, runs: Vec<Outgoing>) {
         let log = match self.questions.remove(&request) {
             Some(Question::Load(log)) => log,
             Some(other) => {
@@ -39,11 +40,13 @@ impl Session {
             None => return,
         };
         let mut parcels = Vec::with_capacity(runs.len());
-        for run in runs.into_iter().filter(|run| run.log == log) {
+        for Outgoing { run, joint } in runs.into_iter().filter(|out| out.run.log == log) {
             let Some(last) = run.head(self.config.practice) else { continue };
             let (previous, entries) = (run.previous, run.items.len() as u64);
-            let frame = run.to_bytes();
-            parcels.push(Parcel { log, previous, last, entries, bytes: frame.len() });
+            // Windows and receipts count the run itself: both sides know its bytes.
+            let (sealed, joint) = (run.to_bytes(), joint.map(|joint| joint.to_bytes()));
+            parcels.push(Parcel { log, previous, last, entries, bytes: sealed.len() });
+            let frame = joint.unwrap_or(sealed);
             self.outputs.push_back(Output::Send { lane: Lane::Data(log.channel), frame });
         }
         self.transfer.loaded(log, &parcels);

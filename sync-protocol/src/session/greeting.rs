@@ -12,6 +12,7 @@ use crate::certificate::VerifiedCertificate;
 use crate::error::Violation;
 use crate::frontier::Frontier;
 use crate::id::{Channel, TransportKey};
+use crate::joint::JOINT;
 use crate::limit;
 use crate::message::{ChannelDigest, Hello, HelloBody, Message, Versions};
 use crate::receipt::StoredReceipt;
@@ -174,7 +175,8 @@ impl Session {
         self.deadline = None;
         let signing = Signing::new(self.config.side, &announced, &theirs);
         let exchange = self.begin_exchange(announced, &theirs);
-        self.stage = Stage::Open(Box::new(Open { peer, exchange, signing }));
+        let jointly = [&self.config.codecs, &theirs.codecs].iter().all(|all| all.contains(&JOINT));
+        self.stage = Stage::Open(Box::new(Open { peer, jointly, exchange, signing }));
         for (lane, frame) in early {
             self.frame(now_ms, lane, frame)?;
         }

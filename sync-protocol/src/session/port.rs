@@ -5,10 +5,11 @@ use crate::entry::Codec;
 use crate::error::Violation;
 use crate::frontier::{Frontier, Head};
 use crate::id::{Channel, LogId, PracticeId, ReceiptId, TransportKey};
+use crate::joint::Outgoing;
 use crate::limit;
 use crate::message::{Farewell, LogHeads, RefuseReason, Side};
 use crate::receipt::{Moved, StoredReceipt};
-use crate::run::{Run, VerifiedRun};
+use crate::run::VerifiedRun;
 use ed25519_dalek::SigningKey;
 
 /// What a session must know from the beginning.
@@ -112,7 +113,7 @@ pub enum Input {
         /// The question.
         request: u64,
         /// Consecutive runs from where it was asked; none if there is nothing.
-        runs: Vec<Run>,
+        runs: Vec<Outgoing>,
     },
     /// Answers [`Output::FindWaypoints`].
     Waypoints {

@@ -446,7 +446,7 @@ impl World {
             Output::Load { request, after, until, bytes_max, .. } => {
                 assert!(self.nodes[node].ledger.entries.contains_key(&until.id));
                 let runs = self.nodes[node].ledger.load(&after, until, bytes_max);
-                Input::Loaded { request, runs }
+                Input::Loaded { request, runs: runs.into_iter().map(Into::into).collect() }
             }
             Output::FindKnown { request, heads } => {
                 let ledger = &self.nodes[node].ledger;

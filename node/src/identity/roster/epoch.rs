@@ -106,6 +106,12 @@ impl Roster {
             .collect()
     }
 
+    /// Whether a node may read what stands under the general key: an active clinic may.
+    pub fn is_reader(&self, node: &NodeId) -> bool {
+        let held = self.certificate(node);
+        held.is_some_and(|held| self.is_entitled(held, EpochKind::General))
+    }
+
     fn is_entitled(&self, node: &VerifiedCertificate, kind: EpochKind) -> bool {
         let capable = match kind {
             EpochKind::General => true,

@@ -1,0 +1,124 @@
+//! Between nodes that read the same charts, changes travel compressed together.
+
+use carnet_node::access::Action;
+use carnet_node::records::Records;
+use carnet_node::sample::{Generator, Size};
+use carnet_sync_protocol::certificate::{RevocationKind, Role};
+use carnet_sync_protocol::entry::Run;
+use carnet_sync_protocol::id::{Channel, NodeId, TransportKey};
+use carnet_sync_protocol::joint::{JOINT, JointRun};
+use carnet_tests::{Node, found, join, join_as, permit, sync};
+use serde_json::json;
+
+/// Everything that a node holds, as it would be sent.
+fn runs(records: &Records) -> Vec<Run> {
+    let mut runs = Vec::new();
+    for (log, heads) in &records.frontier().0 {
+        for head in heads {
+            runs.extend(records.load(log, &[], *head, 1 << 20).unwrap());
+        }
+    }
+    runs
+}
+
+/// A practice of two with some invented charts.
+fn two_nodes() -> (Node, Node) {
+    let (mut a, _) = found("Ziguinchor");
+    let mut generator = Generator::new(9, 1_700_000_000_000);
+    let patients =
+        (0..6).map(|n| (n.to_string(), generator.patient(Size::Standard).to_string().into()));
+    assert_eq!(a.import(patients.collect()).failed, 0);
+    a.put(json!({"resourceType": "Observation", "id": "hidden", "status": "final",
+        "meta": {"security": [{"code": "R",
+            "system": "http://terminology.hl7.org/CodeSystem/v3-Confidentiality"}]},
+        "subject": {"reference": "Patient/p"}, "code": {"text": "HIV"}}));
+    for n in 0..150 {
+        a.put(json!({"resourceType": "Observation", "id": format!("o{n}"), "status": "final",
+            "subject": {"reference": format!("Patient/{}", n % 30)},
+            "effectiveDateTime": format!("2026-03-{:02}T09:{:02}:00Z", n % 28 + 1, n % 60),
+            "code": {"coding": [{"system": "http://loinc.org", "code": "29463-7"}]},
+            "valueQuantity": {"value": 50 + n, "unit": "kg"}}));
+    }
+    a.records.commit().unwrap();
+    let mut b = join(&mut a, "Sédhiou");
+    sync(&mut a, &mut b);
+    (a, b)
+}
+
+const PEER: TransportKey = TransportKey([7; 32]);
+
+#[test]
+fn a_joint_run_becomes_the_run_that_was_signed_bit_for_bit_and_is_much_shorter() {
+    let (a, mut b) = two_nodes();
+    let (mut entries, mut sealed, mut joint) = (0, 0, 0);
+    let mut apart = Vec::new();
+    for run in runs(&a.records) {
+        let Some(short) = a.records.joint(&run, &b.id()) else {
+            apart.push(run.log.channel);
+            continue;
+        };
+        let bytes = short.to_bytes();
+        entries += run.items.len();
+        sealed += run.to_bytes().len();
+        joint += bytes.len();
+        let short = JointRun::from_bytes(&bytes).unwrap();
+        assert_eq!(b.records.open_joint(&PEER, short).unwrap(), run);
+    }
+    apart.dedup();
+    assert_eq!(apart, [Channel::Control, Channel::Restricted]);
+    assert!(entries > 300 && joint * 2 < sealed, "{entries} entries: {joint} of {sealed} bytes");
+    println!("{entries} entries: {joint} of {sealed} bytes");
+}
+
+#[test]
+fn a_joint_run_that_leads_elsewhere_is_refused_and_no_other_is_taken_of_that_peer() {
+    let (a, mut b) = two_nodes();
+    let run = runs(&a.records).into_iter().find(|run| run.log.channel == Channel::Clinical);
+    let run = run.unwrap();
+    let sound = a.records.joint(&run, &b.id()).unwrap();
+    let other = TransportKey([8; 32]);
+    assert!(b.records.codecs(&PEER).contains(&JOINT));
+    type Change = fn(&mut JointRun);
+    let changes: [Change; 6] = [
+        |joint| joint.block.truncate(joint.block.len() / 2),
+        |joint| joint.block.clear(),
+        |joint| joint.first_sequence = u64::MAX,
+        |joint| joint.signature.0[0] ^= 1,
+        |joint| joint.previous.0[0] ^= 1,
+        |joint| joint.log.author.incarnation.0[0] ^= 1,
+    ];
+    for change in changes {
+        let mut altered = sound.clone();
+        change(&mut altered);
+        assert!(b.records.open_joint(&PEER, altered).is_err());
+    }
+    assert!(!b.records.codecs(&PEER).contains(&JOINT));
+    assert!(b.records.codecs(&other).contains(&JOINT));
+}
+
+#[test]
+fn a_relay_or_a_node_that_was_cut_off_gets_none_whatever_it_says_of_itself() {
+    let (mut a, b) = two_nodes();
+    let relay = join_as(&mut a, "Harbour", Role::Relay);
+    let run = runs(&a.records).into_iter().find(|run| run.log.channel == Channel::Critical);
+    let run = run.unwrap();
+    assert!(a.records.joint(&run, &b.id()).is_some());
+    assert_eq!(a.records.joint(&run, &relay.id()), None);
+    assert_eq!(a.records.joint(&run, &NodeId([9; 32])), None, "whom nobody knows");
+    let administer = permit(Action::Administer);
+    a.records.set_standing(&administer, &b.id(), RevocationKind::Suspend, None).unwrap();
+    assert_eq!(a.records.joint(&run, &b.id()), None);
+}
+
+#[test]
+fn a_locked_node_neither_makes_joint_runs_nor_takes_them() {
+    let (mut a, mut b) = two_nodes();
+    let run = runs(&a.records).into_iter().find(|run| run.log.channel == Channel::Critical);
+    let run = run.unwrap();
+    let joint = a.records.joint(&run, &b.id()).unwrap();
+    a.records.lock().unwrap();
+    b.records.lock().unwrap();
+    assert_eq!(a.records.joint(&run, &b.id()), None);
+    assert!(!b.records.codecs(&PEER).contains(&JOINT));
+    assert!(b.records.open_joint(&PEER, joint).is_err());
+}
