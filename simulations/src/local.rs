@@ -7,6 +7,7 @@
 pub mod audit;
 mod baseline;
 mod busy;
+mod charts;
 pub mod node;
 mod wire;
 
@@ -47,17 +48,32 @@ pub fn run(arguments: &Arguments) -> Outcome<Value> {
     let writes = if arguments.short { 20 } else { 500 };
     let charts = if arguments.short { 20 } else { arguments.charts };
     let encounters = if arguments.short { 20 } else { 1000 };
-    let report = json!({
+    let (import, write) = (imports(arguments)?, acknowledged_writes(writes)?);
+    let held = charts::measure(charts)?;
+    let us = |of: &str| write[of]["p50"].as_f64().map(|ms| (ms * 1000.0).round());
+    Ok(json!({
         "version": env!("CARGO_PKG_VERSION"),
-        "import": imports(arguments)?,
+        "import_resources_per_s": held["import_resources_per_s"],
+        "write_p50_us": us("acknowledged_ms"), "bare_sqlite_p50_us": us("bare_sqlite_ms"),
+        "read_p50_us": held["read_us"]["p50"],
+        "patient_search_p99_ms": held["patient_search_ms"]["p99"],
+        "ready_ms": held["ready_ms"], "rebuild_seconds": held["rebuild_seconds"],
+        "rss_bytes": held["memory_at_rest"]["resident_bytes"],
+        "disk_bytes_per_chart": held["disk_bytes_per_chart"], "binary_bytes": binary_bytes(),
+        "import": import,
         "busy": busy::measure(if arguments.short { 2 } else { 60 }, &arguments.samples)?,
-        "write": acknowledged_writes(writes)?,
+        "write": write,
         "chart": long_chart(encounters)?,
         "wire": wire::measure(if arguments.short { 10 } else { 300 })?,
-        "charts": many_charts(charts)?,
+        "charts": held,
         "likely_same": likely_same(charts)?,
-    });
-    Ok(report)
+    }))
+}
+
+/// The size of the product's program beside this one, if it was built.
+fn binary_bytes() -> Option<u64> {
+    let own = std::env::current_exe().ok()?;
+    Some(std::fs::metadata(own.with_file_name("carnet")).ok()?.len())
 }
 
 fn imports(arguments: &Arguments) -> Outcome<Value> {
@@ -213,31 +229,5 @@ fn likely_same(patients: usize) -> Outcome<Value> {
         "patients": patients, "import_seconds": seconds, "asked": times.len(), "found": found,
         "candidates": candidates, "likely_same_ms": node::percentiles(&mut times),
         "pairs_proposed": proposed, "list_ms": list_ms,
-    }))
-}
-
-fn many_charts(charts: usize) -> Outcome<Value> {
-    let mut site = Site::found()?;
-    let mut generator = Generator::new(2, SAMPLE_DAY_MS);
-    let started = node::now();
-    let mut resources = 0;
-    for n in 0..charts {
-        let source =
-            Source::bytes(n.to_string(), generator.patient(Size::Large).to_string().into());
-        let permit = operator_permit(Action::Import);
-        resources += site.records.import(&permit, vec![source], |_, _| {})?.resources;
-    }
-    let seconds = started.elapsed().as_secs_f64();
-    let after_import = node::memory()?;
-    let mut site = site.reopened()?;
-    let searched = node::now();
-    let hits = site.records.search_patients(&operator_permit(Action::Search), "dia", 20)?.len();
-    let search_ms = node::ms(searched.elapsed());
-    let count = charts.max(1) as u64;
-    Ok(json!({
-        "charts": charts, "resources": resources, "import_seconds": seconds,
-        "memory_after_import": after_import, "search_ms": search_ms, "search_hits": hits,
-        "log_bytes_per_chart": site.size("log.db") / count,
-        "index_bytes_per_chart": site.size("index.db") / count,
     }))
 }

@@ -67,6 +67,24 @@ impl Site {
         Ok(Self { records, dir })
     }
 
+    /// The same node, unlocked, after its index was lost.
+    pub fn without_index(self) -> Outcome<Self> {
+        let Self { records, dir } = self;
+        records.close();
+        for suffix in ["", "-wal", "-shm"] {
+            let path = dir.path().join("node").join(format!("index.db{suffix}"));
+            match std::fs::remove_file(path) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(error.into());
+                }
+                _ => {}
+            }
+        }
+        let mut records = Records::open(&dir.path().join("node"), Environment::system())?;
+        records.unlock(&UnlockSecret::from_key_file(&dir.path().join("key"))?)?;
+        Ok(Self { records, dir })
+    }
+
     /// The records, for a handle; and the directory, to be kept until they are done.
     pub fn into_parts(self) -> (Records, TempDir) {
         (self.records, self.dir)

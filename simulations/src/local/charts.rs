@@ -1,0 +1,115 @@
+//! A node that holds many charts: how fast it takes them in, finds and shows them, starts, and
+//! makes its index anew; and what they take of memory and disk.
+
+use super::node::{self, Site};
+use super::{Outcome, SAMPLE_DAY_MS};
+use carnet_node::access::{Action, operator_permit};
+use carnet_node::chart::ResourceKey;
+use carnet_node::records::import::Source;
+use carnet_node::sample::{Generator, Size};
+use carnet_node::store::index::Listing;
+use serde_json::{Value, json};
+use std::time::Duration;
+
+/// Resources after which the rate of the import is noted.
+const STEP: u64 = 100_000;
+
+/// Searches, and reads, that are timed.
+const ASKED: usize = 500;
+
+/// Charts of about 60 resources.
+pub fn measure(charts: usize) -> Outcome<Value> {
+    let mut site = Site::found()?;
+    let mut generator = Generator::new(2, SAMPLE_DAY_MS);
+    let (mut resources, mut seconds, mut steps) = (0, 0.0, Vec::new());
+    let (mut noted, mut since) = (0, 0.0);
+    for n in 0..charts {
+        let bundle = generator.patient(Size::Large).to_string();
+        let started = node::now();
+        let source = Source::bytes(n.to_string(), bundle.into());
+        let permit = operator_permit(Action::Import);
+        resources += site.records.import(&permit, vec![source], |_, _| {})?.resources;
+        seconds += started.elapsed().as_secs_f64();
+        if resources - noted >= STEP {
+            steps.push(((resources - noted) as f64 / (seconds - since)).round());
+            (noted, since) = (resources, seconds);
+        }
+    }
+    let after_import = node::memory()?;
+    let started = node::now();
+    let mut site = site.reopened()?;
+    let ready_ms = node::ms(started.elapsed());
+    let at_rest = node::memory()?;
+    let (families, keys) = some_of(&mut site)?;
+    let search_ms = searches(&mut site, &families)?;
+    let read_ms = reads(&mut site, &keys)?;
+    let started = node::now();
+    let mut site = site.without_index()?;
+    site.records.catch_up()?;
+    site.records.commit()?;
+    let rebuild_seconds = started.elapsed().as_secs_f64();
+    let (log, index) = (site.size("log.db"), site.size("index.db"));
+    let count = charts.max(1) as u64;
+    let us = |of: &str| read_ms[of].as_f64().map(|ms| (ms * 1000.0).round());
+    Ok(json!({
+        "charts": charts, "resources": resources, "import_seconds": seconds,
+        "import_resources_per_s": (resources as f64 / seconds).round(), "at_each_100000": steps,
+        "memory_after_import": after_import, "memory_at_rest": at_rest,
+        "ready_ms": ready_ms, "rebuild_seconds": rebuild_seconds,
+        "patient_search_ms": search_ms, "read_us": {"p50": us("p50"), "p99": us("p99")},
+        "log_bytes_per_chart": log / count, "index_bytes_per_chart": index / count,
+        "disk_bytes_per_chart": (log + index) / count,
+    }))
+}
+
+/// Family names and resources, spread over all that is held.
+fn some_of(site: &mut Site) -> Outcome<(Vec<String>, Vec<ResourceKey>)> {
+    let permit = operator_permit(Action::Read);
+    let limit = usize::MAX >> 1;
+    let page = Listing { kind: Some("Patient".into()), limit, ..Listing::default() };
+    let patients = site.records.list(&permit, &page)?.shown;
+    let (mut families, mut keys) = (Vec::new(), Vec::new());
+    for patient in patients.iter().step_by(patients.len().div_ceil(ASKED).max(1)) {
+        let family = patient.resource["name"][0]["family"].as_str().unwrap_or_default();
+        families.push(family.to_owned());
+        let patient = patient.resource["id"].as_str().map(str::to_owned);
+        let page = Listing { patient, limit: 30, ..Listing::default() };
+        let listed = site.records.list(&permit, &page)?.shown;
+        let resource = &listed[families.len() % listed.len()].resource;
+        let text = |name: &str| resource[name].as_str().unwrap_or_default();
+        keys.push(ResourceKey::new(text("resourceType"), text("id"))?);
+    }
+    Ok((families, keys))
+}
+
+/// Whole names, their beginnings, and names with a letter left out, each on record.
+fn searches(site: &mut Site, families: &[String]) -> Outcome<Value> {
+    let mut times: Vec<Duration> = Vec::new();
+    for (n, family) in families.iter().enumerate() {
+        let mut query: Vec<char> = family.chars().collect();
+        match n % 3 {
+            0 => {}
+            1 => query.truncate(3),
+            _ if query.len() > 4 => drop(query.remove(2)),
+            _ => {}
+        }
+        let query: String = query.into_iter().collect();
+        let started = node::now();
+        site.records.search_patients(&operator_permit(Action::Search), &query, 20)?;
+        site.records.commit()?;
+        times.push(started.elapsed());
+    }
+    Ok(node::percentiles(&mut times))
+}
+
+/// Reads of one resource after another, each on record before it is answered.
+fn reads(site: &mut Site, keys: &[ResourceKey]) -> Outcome<Value> {
+    let mut times: Vec<Duration> = Vec::new();
+    for key in keys {
+        let started = node::now();
+        site.records.read(&operator_permit(Action::Read), key)?;
+        site.records.commit()?;
+        times.push(started.elapsed());
+    }
+    Ok(node::percentiles(&mut times))
+}
