@@ -3,6 +3,10 @@
 //!
 //! Simulations, tests and fuzz targets share it. It is no part of the product.
 
+pub mod chance;
 pub mod chunk;
+pub mod decoders;
 pub mod forger;
+pub mod mutation;
 pub mod poison;
+pub mod practice;

@@ -2,7 +2,6 @@
 //!
 //! Each subcommand prints one JSON object, so that figures in `docs/benchmarks.md` can be repeated.
 
-mod chance;
 mod checks;
 mod clinic;
 mod dictionary;
@@ -12,6 +11,7 @@ mod journal;
 mod local;
 mod meddle;
 mod mutants;
+mod mutate;
 mod network;
 mod real;
 mod rogue;
@@ -19,6 +19,7 @@ mod shrink;
 mod workload;
 mod world;
 
+use carnet_simulations::chance;
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
@@ -50,6 +51,8 @@ enum Command {
     Memory(real::memory::Arguments),
     /// Lose a node, and restore it from one of its backups, again and again
     Restores(real::restores::Arguments),
+    /// Alter what is decoded, and see that nothing panics, hangs or takes memory
+    Mutate(mutate::Arguments),
     /// Measure what the audit trail costs whoever reads
     Audit(local::audit::Arguments),
     /// Measure one node on this machine, and a sync on loopback
@@ -69,6 +72,7 @@ fn main() -> ExitCode {
         Command::DiskFull(arguments) => real::failing::disk_full(&arguments),
         Command::Memory(arguments) => real::memory::run(&arguments),
         Command::Restores(arguments) => real::restores::run(&arguments),
+        Command::Mutate(arguments) => mutate::run(&arguments),
         Command::Audit(arguments) => local::audit::run(&arguments),
         Command::Local(arguments) => local::run(&arguments),
         Command::TrainDictionary(arguments) => dictionary::run(&arguments).map_err(Into::into),

@@ -86,7 +86,7 @@ fn every_poison_of_a_signed_peer_is_set_aside_and_nothing_else_changes() {
         assert_eq!(node.show(&q)["gender"], "male");
     }
     for (_, entry, _) in &entries {
-        a.records.rule(&permit(Action::Review), &entry.to_string(), Ruling::Discard, "").unwrap();
+        a.records.rule(&permit(Action::SignOff), &entry.to_string(), Ruling::Discard, "").unwrap();
     }
     a.records.commit().unwrap();
     sync(&mut a, &mut c);

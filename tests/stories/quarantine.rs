@@ -16,7 +16,7 @@ fn patient(id: &str) -> serde_json::Value {
 }
 
 fn rule(node: &mut Node, entry: &str, ruling: Ruling) -> RulingOutcome {
-    let outcome = node.records.rule(&permit(Action::Review), entry, ruling, "looked at").unwrap();
+    let outcome = node.records.rule(&permit(Action::SignOff), entry, ruling, "looked at").unwrap();
     node.records.commit().unwrap();
     outcome
 }
@@ -75,7 +75,7 @@ fn a_discarded_entry_troubles_nobody_any_more_and_is_still_held_and_passed_on() 
         assert_eq!((report.problems, report.discarded), (vec![], 1));
     }
     assert_eq!(a.digest(), c.digest());
-    let refused = c.records.rule(&permit(Action::Review), &entry, Ruling::Discard, "");
+    let refused = c.records.rule(&permit(Action::SignOff), &entry, Ruling::Discard, "");
     assert!(refused.is_err(), "it was discarded already");
     let mut late = join(&mut a, "Bignona");
     sync(&mut a, &mut late);
@@ -159,7 +159,7 @@ fn what_is_shown_can_not_be_discarded() {
     let mut forger = Forger::new(&rogue.records, rogue.unlocked()).unwrap();
     let aim = forger.find(&rogue.records, &key, [1; 8]).unwrap().unwrap();
     let entry = forger.last_entry(&aim.id).unwrap();
-    let review = permit(Action::Review);
+    let review = permit(Action::SignOff);
     let refused = a.records.rule(&review, &entry.to_string(), Ruling::Discard, "").unwrap_err();
     assert!(refused.to_string().contains("is not set aside"), "{refused}");
 

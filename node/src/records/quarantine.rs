@@ -137,7 +137,7 @@ impl Records {
         ruling: Ruling,
         note: &str,
     ) -> Result<RulingOutcome, RecordsError> {
-        self.require(permit, Action::Review)?;
+        self.require(permit, Action::SignOff)?;
         self.catch_up()?;
         let named = entry.strip_prefix("quarantine-").unwrap_or(entry);
         let id: EntryId = named.parse().map_err(|_| {

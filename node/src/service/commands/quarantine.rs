@@ -21,7 +21,7 @@ pub async fn execute(
             answer(list.await?)
         }
         QuarantineRequest::Rule { entry, ruling, note } => {
-            let outcome = node.act(&who, Action::Review, move |records, permit| {
+            let outcome = node.act(&who, Action::SignOff, move |records, permit| {
                 records.rule(permit, &entry, ruling, &note)
             });
             answer(outcome.await?)
