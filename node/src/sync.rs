@@ -13,6 +13,8 @@ mod error;
 mod lanes;
 mod link;
 mod network;
+pub mod probe;
+mod refusals;
 mod registry;
 mod replica;
 pub mod schedule;

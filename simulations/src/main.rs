@@ -8,6 +8,7 @@ mod dictionary;
 mod faults;
 mod histories;
 mod journal;
+mod liars;
 mod local;
 mod meddle;
 mod mutants;
@@ -51,6 +52,8 @@ enum Command {
     Memory(real::memory::Arguments),
     /// Lose a node, and restore it from one of its backups, again and again
     Restores(real::restores::Arguments),
+    /// Lie to a node over QUIC, and see that it believes nothing
+    Liars(liars::Arguments),
     /// Alter what is decoded, and see that nothing panics, hangs or takes memory
     Mutate(mutate::Arguments),
     /// Measure what the audit trail costs whoever reads
@@ -72,6 +75,7 @@ fn main() -> ExitCode {
         Command::DiskFull(arguments) => real::failing::disk_full(&arguments),
         Command::Memory(arguments) => real::memory::run(&arguments),
         Command::Restores(arguments) => real::restores::run(&arguments),
+        Command::Liars(arguments) => liars::run(&arguments),
         Command::Mutate(arguments) => mutate::run(&arguments),
         Command::Audit(arguments) => local::audit::run(&arguments),
         Command::Local(arguments) => local::run(&arguments),

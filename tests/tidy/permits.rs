@@ -6,7 +6,7 @@
 use super::{Source, is_word};
 
 /// Functions that hand out and change nothing of a chart.
-const WITHOUT: [(&str, &str); 58] = [
+const WITHOUT: [(&str, &str); 59] = [
     ("init", "founds a practice: there is nothing to see yet"),
     ("restore", "makes a node of ciphertext and the recovery code, which is asked for"),
     ("open", "opens the directory, locked"),
@@ -50,6 +50,7 @@ const WITHOUT: [(&str, &str); 58] = [
     ("tighten", "takes rights away"),
     ("let_unlock", "keeps a way in that the roster allows, after a password was found right"),
     ("note_settings", "adds to the trail"),
+    ("note_refused", "adds to the trail"),
     ("limit_growth", "bounds the files, shows nothing"),
     ("locked_out", "tells which of the staff failed to log in here too often"),
     ("staff", "who works here, by which permits are made; whose charts were opened stays inside"),

@@ -18,7 +18,7 @@ use crate::store::index::{Cause, Pending, TrailFilter, TrailRow};
 use crate::store::ledger::{Held, Ledger};
 use crate::vault;
 use carnet_sync_protocol::frontier::Head;
-use carnet_sync_protocol::id::{Channel, DocumentId, LogId};
+use carnet_sync_protocol::id::{Channel, DocumentId, LogId, TransportKey};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -153,6 +153,18 @@ impl Records {
         let mut event = self.event_by(actor, action);
         event.subject = (!subject.is_empty()).then(|| subject.to_owned());
         event.outcome = outcome;
+        self.note_event(event);
+    }
+
+    /// Puts on record that peers were sent away: the site, if the key is one of the practice's, why,
+    /// and how many.
+    pub fn note_refused(&mut self, peer: &TransportKey, reason: &str, count: u64) {
+        let mut event = self.event_of_node("peer-refused");
+        let known = self.roster.by_transport(peer);
+        event.subject = known.map(|known| format!("node/{}", known.body.site));
+        event.outcome = AuditOutcome::Denied;
+        event.detail = reason.to_owned();
+        event.count = count;
         self.note_event(event);
     }
 

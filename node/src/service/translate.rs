@@ -141,7 +141,7 @@ impl From<SyncError> for CommandError {
     fn from(error: SyncError) -> Self {
         let kind = match &error {
             SyncError::WrongKey { .. } | SyncError::Violation(_) => ErrorKind::Peer,
-            SyncError::Refused(_) => ErrorKind::Denied,
+            SyncError::Refused(_) | SyncError::RefusedByPeer(_) => ErrorKind::Denied,
             SyncError::Resolve { .. }
             | SyncError::NoAddress
             | SyncError::Unreachable { .. }

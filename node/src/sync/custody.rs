@@ -147,6 +147,18 @@ impl<K: Keeper> Replica for K {
         ask(self, move |records| records.answer_join(&request, &exporter))
     }
 
+    fn note_refused(
+        &self,
+        peer: TransportKey,
+        reason: String,
+        count: u64,
+    ) -> Result<(), ReplicaError> {
+        ask(self, move |records| {
+            records.note_refused(&peer, &reason, count);
+            Ok(())
+        })
+    }
+
     fn advances(&self) -> broadcast::Receiver<LogHeads> {
         Keeper::advances(self)
     }

@@ -102,27 +102,35 @@ impl Desk {
         }
     }
 
-    /// Answers one newcomer, or sends it away when there are too many.
-    pub(super) async fn answer(&self, secured: Secured, replica: Arc<dyn Replica>, now_ms: u64) {
+    /// Answers one newcomer, or sends it away when there are too many; says why it was refused.
+    pub(super) async fn answer(
+        &self,
+        secured: Secured,
+        replica: Arc<dyn Replica>,
+        now_ms: u64,
+    ) -> Result<(), String> {
         let connection = secured.connection.clone();
         let allowed = self.allowance.lock().unwrap_or_else(PoisonError::into_inner).take(now_ms);
         let place = if allowed { self.places.try_acquire().ok() } else { None };
         if place.is_none() {
             connection.close(CODE_CUT.into(), b"too many requests to join; try again in a minute");
-            return;
+            return Err("too many requests to join".into());
         }
-        if timeout(EXCHANGE_MAX, answer(secured, replica)).await.is_err() {
-            tracing::info!("a newcomer was too slow");
-        }
+        let answered = timeout(EXCHANGE_MAX, answer(secured, replica)).await;
         connection.close(VarInt::from_u32(0), b"");
+        match answered {
+            Ok(None) => Ok(()),
+            Ok(Some(refusal)) => Err(refusal.to_string()),
+            Err(_) => Err("too slow".into()),
+        }
     }
 }
 
-async fn answer(secured: Secured, replica: Arc<dyn Replica>) {
+async fn answer(secured: Secured, replica: Arc<dyn Replica>) -> Option<JoinRefusal> {
     let Secured { connection, peer, exporter, .. } = secured;
     // Whatever goes wrong on the line concerns the newcomer only, who asks again.
-    let Ok((mut send, mut receive)) = connection.accept_bi().await else { return };
-    let Ok(bytes) = receive.read_to_end(limit::JOIN_BYTES_MAX).await else { return };
+    let (mut send, mut receive) = connection.accept_bi().await.ok()?;
+    let bytes = receive.read_to_end(limit::JOIN_BYTES_MAX).await.ok()?;
     let answer = match JoinRequest::from_bytes(&bytes) {
         Err(_) => JoinAnswer::Refused(JoinRefusal::Invalid),
         Ok(request) => {
@@ -138,7 +146,11 @@ async fn answer(secured: Secured, replica: Arc<dyn Replica>) {
             }
         }
     };
-    if let JoinAnswer::Refused(refusal) = &answer {
+    let refusal = match &answer {
+        JoinAnswer::Refused(refusal) => Some(*refusal),
+        JoinAnswer::Admitted(_) => None,
+    };
+    if let Some(refusal) = &refusal {
         tracing::info!(%peer, %refusal, "a newcomer was refused");
     }
     if send.write_all(&answer.to_bytes()).await.is_ok() && send.finish().is_ok() {
@@ -146,4 +158,5 @@ async fn answer(secured: Secured, replica: Arc<dyn Replica>) {
         // closing at once could overtake what it has not read.
         connection.closed().await;
     }
+    refusal
 }

@@ -58,9 +58,12 @@ pub enum SyncError {
     /// A second link to the same peer was given up for the one that stays.
     #[error("another link to this peer is in use")]
     Duplicate,
-    /// This side or the other refuses to sync (a foreign practice, a revoked node).
+    /// This side refuses to sync (a foreign practice, a revoked node).
     #[error("refused: {0}")]
     Refused(String),
+    /// The other side refuses to sync.
+    #[error("refused: by the peer: {0}")]
+    RefusedByPeer(String),
     /// The replica failed.
     #[error(transparent)]
     Replica(#[from] ReplicaError),
@@ -78,6 +81,9 @@ pub enum SyncError {
 impl SyncError {
     /// Whether an early retry is pointless, because people have to change something first.
     pub const fn is_refusal(&self) -> bool {
-        matches!(self, Self::WrongKey { .. } | Self::Violation(_) | Self::Refused(_))
+        matches!(
+            self,
+            Self::WrongKey { .. } | Self::Violation(_) | Self::Refused(_) | Self::RefusedByPeer(_)
+        )
     }
 }

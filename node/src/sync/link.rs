@@ -93,7 +93,8 @@ impl Handle {
     }
 }
 
-/// Holds a conversation over a finished handshake, until either side ends it; says why it ended.
+/// Holds a conversation over a finished handshake, until either side ends it; says why it ended, and
+/// whether the peer had been let in.
 pub(super) async fn run(
     id: u64,
     secured: Secured,
@@ -101,7 +102,7 @@ pub(super) async fn run(
     replica: Arc<dyn Replica>,
     environment: Environment,
     transport_key: SigningKey,
-) -> SyncError {
+) -> (SyncError, bool) {
     let connection = secured.connection.clone();
     let peer = secured.peer;
     match Driver::new(id, secured, registry, &replica, environment, transport_key).await {
@@ -109,7 +110,7 @@ pub(super) async fn run(
         Err(error) => {
             tracing::warn!(%peer, %error, "the ledger cannot open a session");
             connection.close(VarInt::from_u32(CODE_FAILED), b"the node has a problem of its own");
-            error.into()
+            (error.into(), false)
         }
     }
 }
@@ -207,7 +208,7 @@ impl Driver {
         })
     }
 
-    async fn run(mut self) -> SyncError {
+    async fn run(mut self) -> (SyncError, bool) {
         let end = loop {
             if let Some(end) = self.drain() {
                 break end;
@@ -217,8 +218,9 @@ impl Driver {
                 break end;
             }
         };
+        let accepted = self.accepted;
         self.finish(&end).await;
-        end
+        (end, accepted)
     }
 
     /// Waits for whatever comes first, and hands it to the session.
@@ -449,7 +451,7 @@ impl Driver {
                 if code == u64::from(CODE_DUPLICATE) {
                     SyncError::Duplicate
                 } else if is_refusal(code) {
-                    SyncError::Refused(format!("by the peer: {text}"))
+                    SyncError::RefusedByPeer(text)
                 } else {
                     SyncError::ClosedByPeer(text)
                 }

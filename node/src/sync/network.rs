@@ -4,6 +4,7 @@ use super::endpoint::{Endpoint, Secured};
 use super::enrol;
 use super::error::SyncError;
 use super::link::{self, Order};
+use super::refusals::{Refusals, Told};
 use super::registry::{LinkStatus, PeerAddress, Registry, Standing};
 use super::replica::Replica;
 use super::tls::Purpose;
@@ -24,6 +25,8 @@ const GOODBYE_MAX: Duration = Duration::from_secs(2);
 const CLOSE_MAX: Duration = Duration::from_secs(1);
 /// How long `sync` waits for a link to a peer; dialing goes on after that.
 const UNREACHED_MAX: Duration = Duration::from_secs(12);
+/// How often it is looked whether refusals that were counted are due to be told.
+const TELL_EVERY: Duration = Duration::from_secs(5);
 /// Finished handshakes that wait for their session.
 const ARRIVALS_MAX: usize = 16;
 
@@ -72,6 +75,7 @@ struct Inner {
     registry: Arc<Registry>,
     stopping: watch::Sender<bool>,
     joins: enrol::Desk,
+    refusals: Refusals,
 }
 
 /// A running network. Clones are the same one; it runs until [`Network::shutdown`].
@@ -89,6 +93,7 @@ impl Network {
         let registry = Arc::new(Registry::new(environment.clone(), endpoint.transport()));
         let inner = Arc::new(Inner {
             joins: enrol::Desk::new(environment.monotonic_ms()),
+            refusals: Refusals::default(),
             environment,
             seed: transport_seed,
             endpoint,
@@ -98,6 +103,7 @@ impl Network {
         });
         tokio::spawn(inner.clone().listen());
         tokio::spawn(inner.clone().dial_when_due());
+        tokio::spawn(inner.clone().tell_refusals());
         Ok(Self(inner))
     }
 
@@ -197,7 +203,11 @@ impl Inner {
                     let inner = self.clone();
                     tokio::spawn(async move {
                         let now = inner.environment.monotonic_ms();
-                        inner.joins.answer(secured, inner.replica.clone(), now).await;
+                        let peer = secured.peer;
+                        let answer = inner.joins.answer(secured, inner.replica.clone(), now);
+                        if let Err(reason) = answer.await {
+                            inner.refused(peer, false, &format!("not admitted: {reason}"));
+                        }
                     });
                 }
             }
@@ -240,12 +250,42 @@ impl Inner {
         self.registry.dial_failed(&peer.transport, error);
     }
 
+    /// Puts on record that a peer was sent away, or counts it.
+    fn refused(&self, peer: TransportKey, is_member: bool, reason: &str) {
+        let now = self.environment.monotonic_ms();
+        if let Some(told) = self.refusals.count(peer, is_member, reason, now) {
+            self.tell(told);
+        }
+    }
+
+    fn tell(&self, Told { peer, reason, count }: Told) {
+        let replica = self.replica.clone();
+        tokio::task::spawn_blocking(move || {
+            if let Err(error) = replica.note_refused(peer, reason, count) {
+                tracing::warn!(%error, "that a peer was refused could not be put on record");
+            }
+        });
+    }
+
+    /// Tells what was counted, as it becomes due, and all of it when the network stops.
+    async fn tell_refusals(self: Arc<Self>) {
+        loop {
+            let stopping = timeout(TELL_EVERY, self.stopped()).await.is_ok();
+            for told in self.refusals.due(self.environment.monotonic_ms(), stopping) {
+                self.tell(told);
+            }
+            if stopping {
+                return;
+            }
+        }
+    }
+
     /// Runs a session from a finished handshake to its end.
     async fn session(self: Arc<Self>, secured: Secured) -> SyncError {
         let (peer, connection) = (secured.peer, secured.connection.clone());
         let id = self.registry.next_id();
         self.registry.greet(id, &connection);
-        let error = link::run(
+        let (error, accepted) = link::run(
             id,
             secured,
             self.registry.clone(),
@@ -256,6 +296,9 @@ impl Inner {
         .await;
         self.registry.leave(id);
         self.registry.ended(&peer, id, &error);
+        if let SyncError::Violation(_) | SyncError::Refused(_) = &error {
+            self.refused(peer, accepted, &error.to_string());
+        }
         tracing::info!(%peer, %error, "link ended");
         error
     }

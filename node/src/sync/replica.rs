@@ -92,6 +92,15 @@ pub trait Replica: Send + Sync + 'static {
         exporter: [u8; 32],
     ) -> Result<JoinAnswer, ReplicaError>;
 
+    /// Puts on record that peers were sent away: the key that one of them proved to hold, why, and how
+    /// many.
+    fn note_refused(
+        &self,
+        peer: TransportKey,
+        reason: String,
+        count: u64,
+    ) -> Result<(), ReplicaError>;
+
     /// Tells the new heads after each commit that made the ledger grow. Does not block.
     fn advances(&self) -> broadcast::Receiver<LogHeads>;
 }

@@ -304,6 +304,10 @@ impl Replica for Memory {
         Ok(JoinAnswer::Refused(refusal))
     }
 
+    fn note_refused(&self, _: TransportKey, _: String, _: u64) -> Result<(), ReplicaError> {
+        Ok(())
+    }
+
     fn advances(&self) -> broadcast::Receiver<LogHeads> {
         self.advances.subscribe()
     }

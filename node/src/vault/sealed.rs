@@ -120,6 +120,16 @@ pub fn open(key: &EpochKey, header: &Header, payload: &[u8]) -> Result<Vec<u8>, 
     Ok(change)
 }
 
+/// What is sealed in a payload, as it is: for tools that alter it.
+pub fn frame(key: &EpochKey, header: &Header, payload: &[u8]) -> Result<Vec<u8>, VaultError> {
+    cipher::decrypt(&key.document, &header.nonce, &header.associated_data(), payload)
+}
+
+/// Seals such a frame, whatever it holds, under the nonce that the header has.
+pub fn seal_frame(key: &EpochKey, header: &Header, frame: &[u8]) -> Vec<u8> {
+    cipher::encrypt(&key.document, &header.nonce, &header.associated_data(), frame)
+}
+
 /// Whether `change` is the one to which the header commits; the payload is not needed.
 pub fn is_committed(key: &EpochKey, header: &Header, change: &[u8]) -> bool {
     key.commit(&header.associated_data(), change) == header.nonce

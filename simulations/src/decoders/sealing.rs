@@ -2,12 +2,9 @@
 
 use super::samples::Samples;
 use crate::practice::Outcome;
+use carnet_node::vault::sealed::{frame, seal_frame};
 use carnet_node::vault::{self, EpochKey};
 use carnet_sync_protocol::entry::Header;
-use chacha20poly1305::aead::{Aead, KeyInit, Payload};
-use chacha20poly1305::{XChaCha20Poly1305, XNonce};
-use hkdf::Hkdf;
-use sha2::Sha256;
 
 /// A key, and a place for which things are sealed.
 #[derive(Clone)]
@@ -23,10 +20,7 @@ impl Seal {
         let seal = Self { key: samples.key.clone(), header: first.header.clone() };
         let mut frames = Vec::new();
         for entry in &samples.sealed {
-            let (nonce, associated) = (entry.header.nonce, entry.header.associated_data());
-            let payload = Payload { msg: &entry.payload, aad: &associated };
-            let opened = seal.cipher().decrypt(<&XNonce>::from(&nonce), payload);
-            frames.push(opened.map_err(|_| "a sample does not open")?);
+            frames.push(frame(&seal.key, &entry.header, &entry.payload)?);
         }
         Ok((seal, frames))
     }
@@ -50,17 +44,7 @@ impl Seal {
 
     /// Seals a frame and opens it.
     pub(super) fn open_frame(&self, frame: &[u8]) -> bool {
-        let associated = self.header.associated_data();
-        let payload = Payload { msg: frame, aad: &associated };
-        let sealed = self.cipher().encrypt(<&XNonce>::from(&self.header.nonce), payload);
-        sealed.is_ok_and(|payload| vault::open(&self.key, &self.header, &payload).is_ok())
-    }
-
-    fn cipher(&self) -> XChaCha20Poly1305 {
-        let mut key = [0; 32];
-        Hkdf::<Sha256>::new(None, self.key.secret().expose())
-            .expand(b"carnet 2026 document key v1", &mut key)
-            .expect("32 bytes are within what HKDF gives");
-        XChaCha20Poly1305::new((&key).into())
+        let payload = seal_frame(&self.key, &self.header, frame);
+        vault::open(&self.key, &self.header, &payload).is_ok()
     }
 }
