@@ -3,6 +3,7 @@
 use carnet_node::access::Action;
 use carnet_node::records::RecordsError;
 use carnet_sync_protocol::certificate::Role;
+use carnet_sync_protocol::id::Channel;
 use carnet_tests::{found, join, join_as, permit, sync};
 use serde_json::json;
 
@@ -42,4 +43,15 @@ fn a_relay_forwards_what_it_cannot_read() {
     let status = relay.records.status().unwrap();
     assert_eq!(status.entries, a.records.status().unwrap().entries);
     assert_eq!(status.resources, Some(0));
+}
+
+#[test]
+fn what_a_node_writes_as_it_is_locked_is_told_to_its_peers() {
+    let (mut a, _) = found("Ziguinchor");
+    a.put(json!({"resourceType": "Patient", "id": "awa"}));
+    a.records.lock().unwrap();
+    let news = a.records.commit().unwrap();
+    let audit = news.iter().find(|(log, _)| log.channel == Channel::Audit);
+    let (log, heads) = audit.expect("the trail says that it was locked");
+    assert_eq!(a.records.frontier().heads(log), heads);
 }

@@ -191,7 +191,8 @@ impl Records {
             self.note_event(self.event_of_node("lock"));
         }
         self.save_documents()?;
-        self.commit()?;
+        // Whoever commits next tells the peers.
+        self.commit_early()?;
         self.charts = None;
         Ok(())
     }

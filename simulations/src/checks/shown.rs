@@ -113,6 +113,26 @@ fn failed(error: RecordsError) -> Flaw {
     Flaw::new("no error without a cause", error.to_string())
 }
 
+/// What two nodes hold differently, in words.
+fn difference(a: &Frontier, b: &Frontier) -> String {
+    let logs: BTreeSet<_> = a.0.keys().chain(b.0.keys()).collect();
+    let differs = logs.into_iter().filter(|log| a.heads(log) != b.heads(log));
+    let words = differs.map(|log| {
+        let ends = |frontier: &Frontier| {
+            let ends = frontier.heads(log).iter().map(|head| head.sequence.to_string());
+            ends.collect::<Vec<_>>().join("+")
+        };
+        format!(
+            " {} of {:.8} up to [{}] and [{}]",
+            log.channel.name(),
+            log.author.node.to_string(),
+            ends(a),
+            ends(b)
+        )
+    });
+    format!("what they hold:{}", words.collect::<Vec<_>>().join(","))
+}
+
 /// Equal sets of entries give equal heads, charts, conflicts and index; what is set aside is the
 /// same everywhere.
 pub fn agree(shown: &[(usize, Shown)]) -> Result<(), Flaw> {
@@ -123,7 +143,7 @@ pub fn agree(shown: &[(usize, Shown)]) -> Result<(), Flaw> {
     let Some((first, model)) = shown.first() else { return Ok(()) };
     for (at, one) in shown {
         if one.frontier != model.frontier {
-            return differ(*first, *at, "what they hold".into());
+            return differ(*first, *at, difference(&model.frontier, &one.frontier));
         }
         let Some(charts) = &one.charts else { continue };
         let like = |(at, shown): &(usize, Shown)| {
