@@ -2,6 +2,23 @@
 //!
 //! They look from the outside: at what nodes acknowledge, send, hold and show. What is written
 //! here knows nothing of how charts merge but this: whoever writes sees what it replaces.
+//!
+//! | what must hold | the oracles that say so |
+//! |---|---|
+//! | every acknowledged write is in every healed clinic node | *acknowledged means durable* (at each start), *every acknowledged write is in every healed node* |
+//! | equal sets of entries give equal heads, charts, conflicts and index | *convergence*, *equal entries give equal heads, charts, conflicts and index* (the trail and what is set aside too), *a node finds nothing wrong with itself* |
+//! | no concurrent value vanishes unseen | *no value vanishes unseen* |
+//! | no sequence number is used again undetected; where a clone forced it, both branches survive and all name the same fork | *no sequence number is used twice but by a clone that nothing tells*, *who is told that others know more begins a new life*, *nodes name a fork exactly where there is one*, and those above, to which a branch's writes are writes |
+//! | nothing behind a cut is shown as valid, nothing before it is lost | *nothing behind a cut is shown*, *no value vanishes unseen*, *who is cut off is not let in*, and the two of who is cut off and can't read |
+//! | a certified peer can't brick a document; nothing forged counts | *a signed peer can't harm a document*, *nothing forged is accepted*, *what is on a stick is what was written to it* |
+//! | relays never held a key | *relays never held a key*, *keys are where they belong*, *what stays on disk is ciphertext* |
+//! | nothing is sent twice after its acknowledgement | *nothing is sent twice after its acknowledgement*, *honest nodes keep the protocol* |
+//! | clocks decide nothing | *no clock is dragged along* |
+//! | memory and disk stay within bounds | *disk stays within its bound*; of memory the whole run tells (see `histories`) |
+//! | no panic, no error that nothing explains | *nothing panics*, *no error without a cause*, *a node opens after whatever befell it* |
+//!
+//! Where they stand: what nodes do is looked at here, what they show in `shown`, the verdict on both
+//! is in `judge`, and keys and files are in the world's `secrets`.
 
 mod judge;
 mod shown;

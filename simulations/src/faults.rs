@@ -43,11 +43,13 @@ pub enum What {
     Meddle,
     /// A node with a valid certificate writes what no honest node would.
     Rogue,
+    /// What a node holds is carried to another on a stick, and read there some time later.
+    Stick,
 }
 
 impl What {
     /// All of them but the acts.
-    pub const FAULTS: [Self; 15] = [
+    pub const FAULTS: [Self; 16] = [
         Self::Cut,
         Self::Partition,
         Self::Kill,
@@ -63,6 +65,7 @@ impl What {
         Self::LoseIndex,
         Self::Meddle,
         Self::Rogue,
+        Self::Stick,
     ];
 
     /// The name on the command line.
@@ -84,6 +87,7 @@ impl What {
             Self::LoseIndex => "lose-index",
             Self::Meddle => "meddle",
             Self::Rogue => "rogue",
+            Self::Stick => "stick",
         }
     }
 
@@ -106,6 +110,7 @@ impl What {
             Self::LoseIndex => (3, 2),
             Self::Meddle => (3, 2),
             Self::Rogue => (3, 3),
+            Self::Stick => (4, 3),
         }
     }
 }

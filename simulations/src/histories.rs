@@ -15,6 +15,11 @@ use std::str::FromStr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+/// How much memory the program may have needed at most, and each thread beyond that: a history of
+/// seven nodes takes some 10 MB, and none keeps anything of those before it.
+const PEAK_BYTES_MAX: u64 = 96 << 20;
+const PEAK_BYTES_OF_THREAD_MAX: u64 = 64 << 20;
+
 /// Which histories.
 #[derive(clap::Args)]
 pub struct Arguments {
@@ -25,8 +30,8 @@ pub struct Arguments {
     #[arg(long, value_name = "KIND,...", value_delimiter = ',', value_parser = kind)]
     without: Vec<What>,
     /// Keep only the planned items with these numbers
-    #[arg(long, value_name = "N,...", value_delimiter = ',')]
-    keep: Option<Vec<usize>>,
+    #[arg(long, value_name = "N,...")]
+    keep: Option<Places>,
     /// Print what happens in each history
     #[arg(long)]
     aloud: bool,
@@ -59,6 +64,20 @@ impl FromStr for Seeds {
     }
 }
 
+/// Numbers of planned items, perhaps none.
+#[derive(Clone, Debug)]
+struct Places(Vec<usize>);
+
+impl FromStr for Places {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let parts = text.split(',').filter(|part| !part.is_empty());
+        let places = parts.map(|part| part.parse().map_err(|_| format!("{part} is no number")));
+        places.collect::<Result<_, _>>().map(Self)
+    }
+}
+
 fn kind(name: &str) -> Result<What, String> {
     let all = What::FAULTS.into_iter().chain([What::Act]);
     let names: Vec<&str> = all.clone().map(What::name).collect();
@@ -68,10 +87,15 @@ fn kind(name: &str) -> Result<What, String> {
 }
 
 impl Arguments {
+    fn threads(&self) -> usize {
+        let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+        if self.aloud { 1 } else { self.threads.unwrap_or_else(cores) }
+    }
+
     fn plan(&self, seed: u64) -> Plan {
         let plan = Plan::draw(seed).without(&self.without);
         match &self.keep {
-            Some(places) => plan.keeping(places),
+            Some(Places(places)) => plan.keeping(places),
             None => plan,
         }
     }
@@ -97,6 +121,11 @@ pub fn run(arguments: &Arguments) -> Result<Value, Box<dyn Error>> {
     if let Some(one) = flawed.first().filter(|_| arguments.shrink) {
         smaller(arguments, one);
     }
+    let peak_bytes = crate::local::node::memory()?["peak_bytes"].as_u64().unwrap_or(0);
+    let bound = PEAK_BYTES_MAX + arguments.threads() as u64 * PEAK_BYTES_OF_THREAD_MAX;
+    if peak_bytes > bound {
+        eprintln!("[memory stays within its bound] {peak_bytes} bytes, of {bound} at most");
+    }
     let failures: Vec<u64> = flawed.iter().map(|one| one.seed).collect();
     let flaws: Vec<String> =
         flawed.iter().filter_map(|one| Some(one.flaw.as_ref()?.to_string())).collect();
@@ -105,15 +134,15 @@ pub fn run(arguments: &Arguments) -> Result<Value, Box<dyn Error>> {
         "failures": failures,
         "hash": hasher.finalize().to_hex().as_str(),
         "seconds": started.elapsed().as_secs_f64(),
-        "peak_bytes": crate::local::node::memory()?["peak_bytes"],
+        "peak_bytes": peak_bytes,
         "flaws": flaws,
+        "ok": flawed.is_empty() && peak_bytes <= bound,
     }))
 }
 
 fn all(arguments: &Arguments) -> Vec<Lived> {
     let seeds = arguments.seeds.0.clone();
-    let cores = || std::thread::available_parallelism().map_or(1, usize::from);
-    let threads = if arguments.aloud { 1 } else { arguments.threads.unwrap_or_else(cores) };
+    let threads = arguments.threads();
     let next = AtomicU64::new(seeds.start);
     let lived = Mutex::new(Vec::new());
     let add = |one| lived.lock().unwrap_or_else(PoisonError::into_inner).push(one);
@@ -147,7 +176,7 @@ fn smaller(arguments: &Arguments, one: &Lived) {
     let (kept, flaw) = shrink(&plan, flaw, |plan| guarded(plan, false).1);
     let kept: Vec<String> = kept.iter().map(usize::to_string).collect();
     eprintln!("seed {}, with {} of {} items: {flaw}", one.seed, kept.len(), plan.items.len());
-    eprintln!("  {} --keep {}", command(one.seed), kept.join(","));
+    eprintln!("  {} --keep={}", command(one.seed), kept.join(","));
 }
 
 fn live(arguments: &Arguments, seed: u64) -> Lived {
@@ -177,5 +206,13 @@ fn report(seed: u64, flaw: &Flaw) {
 /// The command that lives one history again, and tells what happens.
 fn command(seed: u64) -> String {
     let next = seed + 1;
-    format!("cargo run --release -p carnet-simulations -- histories --seeds {seed}..{next} --aloud")
+    #[cfg(planted)]
+    let program = format!(
+        "CARNET_PLANTED={} {}",
+        std::env::var("CARNET_PLANTED").unwrap_or_default(),
+        std::env::args().next().unwrap_or_default()
+    );
+    #[cfg(not(planted))]
+    let program = "cargo run --release -p carnet-simulations --";
+    format!("{program} histories --seeds {seed}..{next} --aloud")
 }

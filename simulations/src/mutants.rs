@@ -7,6 +7,7 @@
 use crate::chance::Chance;
 use serde_json::{Map, Value, json};
 use std::error::Error;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -53,14 +54,22 @@ pub fn run(arguments: &Arguments) -> Outcome<Value> {
     }
     let program = build()?;
     let bugs = chosen(arguments, &program)?;
-    let control = look(&program, "", 20, arguments.threads)?;
-    if !control.found.is_null() {
-        return Err(format!("without any bug planted there is a flaw: {}", control.found).into());
-    }
+    // A flaw that is there without the bug shows nothing about it.
+    let control = |seeds: Range<u64>| -> Outcome<()> {
+        let looked = look(&program, "", seeds, arguments.threads)?;
+        match looked.found {
+            Value::Null => Ok(()),
+            flaw => {
+                let (seed, without) = (looked.seed, "without any bug planted there is a flaw");
+                Err(format!("{without} in seed {seed}: {flaw}").into())
+            }
+        }
+    };
+    control(0..20)?;
     let mut missed = Vec::new();
     let mut found = Map::new();
     for bug in &bugs {
-        let looked = look(&program, bug, arguments.histories, arguments.threads)?;
+        let looked = look(&program, bug, 0..arguments.histories, arguments.threads)?;
         match looked.found {
             Value::Null => {
                 eprintln!("{bug}: missed in {} histories", looked.histories);
@@ -68,13 +77,21 @@ pub fn run(arguments: &Arguments) -> Outcome<Value> {
             }
             flaw => {
                 eprintln!("{bug}: found after {} histories: {flaw}", looked.histories);
+                let seed = looked.seed.as_u64().unwrap_or(0);
+                control(seed..seed + 1)?;
+                let replay = format!(
+                    "CARNET_PLANTED={bug} {} histories --seeds {seed}..{} --aloud --shrink",
+                    program.display(),
+                    seed + 1
+                );
                 let entry = json!({"histories": looked.histories, "seed": looked.seed,
-                    "seconds": looked.seconds, "flaw": flaw});
+                    "seconds": looked.seconds, "flaw": flaw, "replay": replay});
                 found.insert(bug.clone(), entry);
             }
         }
     }
-    Ok(json!({"planted": bugs.len(), "found": found.len(), "missed": missed, "bugs": found}))
+    Ok(json!({"planted": bugs.len(), "found": found.len(), "missed": missed, "bugs": found,
+        "ok": missed.is_empty()}))
 }
 
 fn chosen(arguments: &Arguments, program: &Path) -> Outcome<Vec<String>> {
@@ -103,9 +120,10 @@ struct Looked {
     found: Value,
 }
 
-fn look(program: &Path, bug: &str, histories: u64, threads: Option<usize>) -> Outcome<Looked> {
+fn look(program: &Path, bug: &str, seeds: Range<u64>, threads: Option<usize>) -> Outcome<Looked> {
     let mut command = Command::new(program);
-    command.args(["histories", "--first", "--json", "--seeds", &format!("0..{histories}")]);
+    let seeds = format!("{}..{}", seeds.start, seeds.end);
+    command.args(["histories", "--first", "--json", "--seeds", &seeds]);
     if let Some(threads) = threads {
         command.args(["--threads", &threads.to_string()]);
     }

@@ -331,7 +331,15 @@ impl Staff<'_> {
             choice,
             &conflict.seen,
         )?;
-        let replaced = sight.disputed.get(&conflict.element).cloned().unwrap_or_default();
+        let mut replaced = sight.disputed.get(&conflict.element).cloned().unwrap_or_default();
+        // An edit that is taken along to a new home takes the place of what is shown there.
+        let after = self.see(&key)?.unwrap_or_default();
+        for (element, before) in &sight.plain {
+            let now = after.plain.get(element).cloned().unwrap_or_default();
+            if !replaced.is_disjoint(&now) {
+                replaced.extend(before);
+            }
+        }
         wrote(self.write("decides", key, false, replaced))
     }
 

@@ -15,6 +15,7 @@ mod life;
 mod link;
 mod membership;
 mod secrets;
+mod stick;
 mod turn;
 
 use crate::chance::Chance;
@@ -65,6 +66,8 @@ enum Event {
     Restore { clinic: usize, copy: Copy, same_place: bool },
     /// A copy of a directory begins to run elsewhere.
     Clone { clinic: usize, copy: Copy, same_place: bool, chance: u64 },
+    /// A stick is read: runs, as they were written to it.
+    Stick { clinic: usize, runs: Vec<Vec<u8>> },
     /// A disk has room again.
     Room { clinic: usize },
     /// A suspension is ended by who made it.
@@ -228,6 +231,7 @@ impl World {
             Event::Clone { clinic, copy, same_place, chance } => {
                 self.clone_of(clinic, &copy, same_place, chance)
             }
+            Event::Stick { clinic, runs } => self.read_stick(clinic, &runs),
             Event::Room { clinic } => self.fill(clinic, None),
             Event::Reinstate { by, target } => self.reinstate(by, target),
             Event::Heal => self.heal(),

@@ -38,6 +38,7 @@ impl World {
             What::LoseIndex => return self.lose_index(at),
             What::Meddle => self.meddle(at, &mut chance),
             What::Rogue => return self.rogue(at, &mut chance),
+            What::Stick => return self.write_stick(at, &mut chance),
         }
         Ok(())
     }

@@ -140,7 +140,7 @@ impl World {
     }
 
     /// What a task tells the node, if it listens.
-    fn asked(&mut self, at: usize, records: &Records, task: &Task) -> Result<(), Flaw> {
+    pub(super) fn asked(&mut self, at: usize, records: &Records, task: &Task) -> Result<(), Flaw> {
         let author = records.author();
         let mut news: Vec<(LogId, Head)> = Vec::new();
         match task {
