@@ -46,16 +46,17 @@ const LAYERS: [(&str, &[&str]); 15] = [
 
 /// Who alone may name a crate: replacing it then touches one place.
 const OWNERS: [(&str, &[&str]); 12] = [
-    ("automerge", &["node/src/chart"]),
+    // The link benchmark measures its sync protocol beside ours, over a connection of its own.
+    ("automerge", &["node/src/chart", "simulations/src/link"]),
     // The benchmarks compare with a bare SQLite commit.
     ("rusqlite", &["node/src/store", "simulations/src", "tests/processes"]),
-    ("quinn", &["node/src/sync"]),
+    ("quinn", &["node/src/sync", "simulations/src/link"]),
     ("rustls", &["node/src/sync/endpoint", "node/src/sync/tls"]),
     ("chacha20poly1305", &["node/src/vault"]),
     ("hpke", &["node/src/vault"]),
     ("argon2", &["node/src/vault"]),
     ("hkdf", &["node/src/vault"]),
-    ("zstd", &["node/src/vault", "simulations/src/dictionary"]),
+    ("zstd", &["node/src/vault", "simulations/src/dictionary", "simulations/src/link"]),
     ("ed25519_dalek", &["sync-protocol/src", "node/src/identity"]),
     ("clap", &["cli/src", "simulations/src"]),
     ("tracing_subscriber", &["node/src/service", "cli/src", "tests"]),

@@ -39,9 +39,10 @@ pub struct Arguments {
 }
 
 /// The day on which the invented patients were last seen: 2026-03-01.
-const SAMPLE_DAY_MS: u64 = 1_772_323_200_000;
+pub const SAMPLE_DAY_MS: u64 = 1_772_323_200_000;
 
-type Outcome<T> = Result<T, Box<dyn Error>>;
+/// What a measurement gives, or why it can't be made.
+pub type Outcome<T> = Result<T, Box<dyn Error>>;
 
 /// Measures, and returns the report as JSON.
 pub fn run(arguments: &Arguments) -> Outcome<Value> {

@@ -9,6 +9,7 @@ mod faults;
 mod histories;
 mod journal;
 mod liars;
+mod link;
 mod local;
 mod meddle;
 mod mutants;
@@ -60,6 +61,11 @@ enum Command {
     Audit(local::audit::Arguments),
     /// Measure one node on this machine, and a sync on loopback
     Local(local::Arguments),
+    /// Measure a sync between two running nodes on a bad link
+    ///
+    /// The nodes are the program `carnet` beside this one: build both first, with
+    /// `cargo build --release -p carnet -p carnet-simulations`.
+    Link(link::Arguments),
     /// Train the compression dictionary on invented patients and, if given, official examples.
     TrainDictionary(dictionary::Arguments),
 }
@@ -79,6 +85,7 @@ fn main() -> ExitCode {
         Command::Mutate(arguments) => mutate::run(&arguments),
         Command::Audit(arguments) => local::audit::run(&arguments),
         Command::Local(arguments) => local::run(&arguments),
+        Command::Link(arguments) => link::run(&arguments),
         Command::TrainDictionary(arguments) => dictionary::run(&arguments).map_err(Into::into),
     };
     match done {
