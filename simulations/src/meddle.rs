@@ -33,7 +33,7 @@ impl Meddler {
         practice: PracticeId,
         chance: &mut Chance,
     ) -> (&'static str, Vec<Vec<u8>>) {
-        let Ok(mut run) = Run::from_bytes(frame) else { return ("passes on", vec![frame.into()]) };
+        let Ok(mut run) = Run::from_bytes(frame) else { return self.alter_joint(frame, chance) };
         let item = chance.index(run.items.len());
         match chance.below(16) {
             0 => ("drops", Vec::new()),
@@ -71,6 +71,23 @@ impl Meddler {
                     Some(old) => ("replays before", vec![(*old).clone(), frame.into()]),
                     None => ("passes on", vec![frame.into()]),
                 }
+            }
+            _ => ("passes on", vec![frame.into()]),
+        }
+    }
+}
+
+impl Meddler {
+    /// The same for a joint run, of which only the key-holders see the inside.
+    fn alter_joint(&self, frame: &[u8], chance: &mut Chance) -> (&'static str, Vec<Vec<u8>>) {
+        match chance.below(8) {
+            0 => ("drops", Vec::new()),
+            1 => ("doubles", vec![frame.into(), frame.into()]),
+            2 | 3 => {
+                let mut bytes = frame.to_vec();
+                let at = chance.index(bytes.len());
+                bytes[at] ^= 1 << chance.below(8);
+                ("flips a bit of", vec![bytes])
             }
             _ => ("passes on", vec![frame.into()]),
         }

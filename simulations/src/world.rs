@@ -110,6 +110,8 @@ pub struct World {
     copies: usize,
     /// Until when a node meddles.
     meddlers: BTreeMap<usize, u64>,
+    /// The joint runs that are about to leave, and the runs that they stand for.
+    joint: BTreeMap<Vec<u8>, Vec<u8>>,
     /// The links over which somebody meddled.
     meddled: BTreeSet<u64>,
     meddler: Meddler,
@@ -168,6 +170,7 @@ impl World {
             code: None,
             copies: 0,
             meddlers: BTreeMap::new(),
+            joint: BTreeMap::new(),
             meddled: BTreeSet::new(),
             meddler: Meddler::default(),
             healing: false,

@@ -3,7 +3,7 @@
 //! See [`carnet_sync_protocol::joint`]. Restricted entries are padded against whoever counts bytes,
 //! so they travel as they are; control entries are clear text.
 
-use super::{Records, RecordsError};
+use super::Records;
 use crate::identity::statement::EpochKind;
 use crate::vault::block::Block;
 use crate::vault::{self, VaultError};
@@ -39,24 +39,17 @@ impl Records {
         (joint.to_bytes().len() < run.to_bytes().len()).then_some(joint)
     }
 
-    /// The run that a peer sent in its joint form. One that does not lead to what its author signed
-    /// is the last that is taken of this peer.
-    pub fn open_joint(
-        &mut self,
-        peer: &TransportKey,
-        joint: JointRun,
-    ) -> Result<Run, RecordsError> {
-        let run = self.made_again(joint);
-        if run.is_err() {
-            self.unjoint.insert(*peer);
+    /// The run that a peer sent in its joint form. If it does not lead to what its author signed, or
+    /// there is no key for it, this node takes none of this peer until it has other keys.
+    pub fn open_joint(&mut self, peer: &TransportKey, joint: JointRun) -> Option<Run> {
+        match self.made_again(joint) {
+            Ok(run) => Some(run),
+            Err(error) => {
+                tracing::warn!(%peer, %error, "a joint run was not taken; it is asked for as it is");
+                self.unjoint.insert(*peer);
+                None
+            }
         }
-        run.map_err(|_| {
-            RecordsError::Refused(
-                "entries that came compressed together do not lead to what their author signed; \
-                 they are asked for again, one by one"
-                    .into(),
-            )
-        })
     }
 
     fn made_again(&self, joint: JointRun) -> Result<Run, VaultError> {

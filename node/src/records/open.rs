@@ -210,6 +210,7 @@ impl Records {
         };
         let device = Device::open(&self.dir.join("device.db"), &unlocked.device_key())?;
         let keys = KeyBook::read(&self.roster, unlocked.hpke());
+        self.unjoint.clear();
         self.charts = Some(Charts {
             unlocked,
             index,

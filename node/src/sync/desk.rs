@@ -35,7 +35,8 @@ pub enum Task {
         /// The peer, if it reads joint runs.
         reader: Option<NodeId>,
     },
-    /// A run in its joint form; the answer is the run itself, as if it had come so.
+    /// A run in its joint form; the answer is the run itself, as if it had come so, or the end of
+    /// the session.
     Open { peer: TransportKey, channel: Channel, frame: Vec<u8> },
     /// Which of these are held?
     FindKnown { request: u64, heads: Vec<(LogId, Head)> },
@@ -186,12 +187,16 @@ fn answer(replica: &dyn Replica, task: Task) -> Result<Option<Input>, ReplicaErr
             Input::Loaded { request, runs: replica.load(log, &after, until, bytes_max, reader)? }
         }
         Task::Open { peer, channel, frame } => {
-            let frame = match JointRun::from_bytes(&frame) {
-                Ok(joint) => replica.open_joint(&peer, joint)?.to_bytes(),
+            let lane = Lane::Data(channel);
+            match JointRun::from_bytes(&frame) {
+                Ok(joint) => match replica.open_joint(&peer, joint)? {
+                    Some(run) => Input::Received { lane, frame: run.to_bytes() },
+                    // The next session asks for what is missing as it is.
+                    None => Input::Finish,
+                },
                 // The session says what is wrong with it.
-                Err(_) => frame,
-            };
-            Input::Received { lane: Lane::Data(channel), frame }
+                Err(_) => Input::Received { lane, frame },
+            }
         }
         Task::FindKnown { request, heads } => {
             let known = replica.known(heads)?;

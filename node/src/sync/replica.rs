@@ -61,10 +61,10 @@ pub trait Replica: Send + Sync + 'static {
         reader: Option<NodeId>,
     ) -> Result<Vec<Outgoing>, ReplicaError>;
 
-    /// Makes the run again that a peer sent in its joint form. One that can't be made ends the
-    /// session, and this node takes no joint runs of the peer until it has other keys: what is
-    /// asked for next comes as it is.
-    fn open_joint(&self, peer: &TransportKey, joint: JointRun) -> Result<Run, ReplicaError>;
+    /// Makes the run again that a peer sent in its joint form. Where that can't be done (the node
+    /// was locked meanwhile, for one), this node takes no joint runs of the peer for now.
+    fn open_joint(&self, peer: &TransportKey, joint: JointRun)
+    -> Result<Option<Run>, ReplicaError>;
 
     /// Those of these entries that are held.
     fn known(&self, heads: Vec<(LogId, Head)>) -> Result<Vec<(LogId, Head)>, ReplicaError>;

@@ -222,8 +222,12 @@ impl Replica for Memory {
         Ok(runs.into_iter().map(Outgoing::from).collect())
     }
 
-    fn open_joint(&self, _peer: &TransportKey, _joint: JointRun) -> Result<Run, ReplicaError> {
-        Err(ReplicaError("this replica has no keys".into()))
+    fn open_joint(
+        &self,
+        _peer: &TransportKey,
+        _joint: JointRun,
+    ) -> Result<Option<Run>, ReplicaError> {
+        Ok(None)
     }
 
     fn known(&self, heads: Vec<(LogId, Head)>) -> Result<Vec<(LogId, Head)>, ReplicaError> {

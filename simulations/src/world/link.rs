@@ -214,7 +214,8 @@ impl World {
         else {
             return Ok(());
         };
-        self.facts.sent(from, to, lane, &frame)?;
+        let run = self.joint.remove(&frame);
+        self.facts.sent(from, to, lane, run.as_ref().unwrap_or(&frame))?;
         for frame in self.meddled(link, from, to, lane, frame) {
             self.send(link, end, lane, frame);
         }

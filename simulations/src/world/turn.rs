@@ -11,6 +11,7 @@ use carnet_node::records::{Advance, Records, RecordsError};
 use carnet_node::sync::{Answer, BATCH_RUNS_MAX, Task, perform};
 use carnet_sync_protocol::frontier::Head;
 use carnet_sync_protocol::id::LogId;
+use carnet_sync_protocol::joint::Outgoing;
 use carnet_sync_protocol::session::{Input, PeerVerdict};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -105,6 +106,13 @@ impl World {
             }
         }
         let answers = perform(counter, tasks);
+        for answer in &answers {
+            if let Ok(Input::Loaded { runs, .. }) = answer {
+                let joint =
+                    |out: &Outgoing| Some((out.joint.as_ref()?.to_bytes(), out.run.to_bytes()));
+                self.joint.extend(runs.iter().filter_map(joint));
+            }
+        }
         if let (Some(stranger), Some(Ok(Input::PeerKnown(PeerVerdict::Accepted { .. })))) =
             (stranger, answers.first())
             && let Standing::Revoked | Standing::Suspended =
