@@ -135,6 +135,7 @@ enum Command {
 }
 
 fn main() {
+    leave_no_core();
     let code = match start() {
         Ok(code) => code,
         // Nobody reads any more; there is nobody to tell.
@@ -145,6 +146,15 @@ fn main() {
     };
     // Not a return: a thread may be waiting for a line that nobody will type any more.
     std::process::exit(i32::from(code as u8));
+}
+
+/// Keys and charts are in memory: a crash must not leave them in a file, nor hand them to a program
+/// that collects crashes.
+fn leave_no_core() {
+    use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
+    // To ask for less is never refused.
+    let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
+    let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
 }
 
 /// Everything that can fail before there is a context to tell it.

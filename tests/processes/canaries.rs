@@ -180,3 +180,24 @@ fn no_file_of_a_node_tells_who_its_patients_are() {
         assert_eq!(hits.count(), 1);
     }
 }
+
+#[test]
+fn a_process_that_ends_badly_leaves_no_core() {
+    let (site, _) = Site::found("Ziguinchor");
+    let daemon = site.start(&[]);
+    let limits = fs::read_to_string(format!("/proc/{}/limits", daemon.id())).expect("its limits");
+    let core = limits.lines().find(|line| line.starts_with("Max core file size"));
+    let core: Vec<&str> = core.expect("a limit").split_whitespace().collect();
+    assert_eq!(core[4..6], ["0", "0"], "{core:?}");
+    daemon.signal("ABRT");
+    assert_eq!(daemon.ended(), None, "it ends by the signal");
+    let mut left = Vec::new();
+    read_files(&site.dir(), &mut left);
+    let here = std::env::current_dir().expect("a directory");
+    let mut names: Vec<PathBuf> = left.into_iter().map(|(path, _)| path).collect();
+    names.extend(fs::read_dir(here).expect("listed").map(|entry| entry.expect("an entry").path()));
+    let is_core = |path: &PathBuf| {
+        path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("core"))
+    };
+    assert!(!names.iter().any(is_core), "{names:?}");
+}

