@@ -22,6 +22,7 @@ mod resource;
 mod section;
 mod splice;
 
+pub use change::Brief;
 pub use conflict::ConflictKind;
 pub use document::{
     Applied, ChangeHash, ChartError, Choice, Conflict, ConflictValue, Document, Edit, Inspected,

@@ -75,9 +75,7 @@ use crate::store::ledger::Ledger;
 use crate::vault::KeyBook;
 use crate::vault::{Keyring, Unlocked};
 use carnet_sync_protocol::entry::HybridTime;
-use carnet_sync_protocol::id::TransportKey;
 use documents::Documents;
-use std::collections::BTreeSet;
 use std::fmt;
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -105,8 +103,7 @@ pub struct Records {
     unwritten: Vec<AuditEvent>,
     /// What the practice takes away from the role table.
     tightening: Arc<Tightening>,
-    /// Peers of whom no joint run is taken, until other keys come.
-    unjoint: BTreeSet<TransportKey>,
+    joint: joint::Joint,
     /// What only an unlocked node has.
     charts: Option<Charts>,
 }

@@ -13,8 +13,9 @@ use crate::id::{EntryId, LogId};
 use crate::limit;
 use crate::run::{Place, Reader, Run};
 
-/// Named among the codecs of a HELLO: joint runs may be sent here.
-pub const JOINT: Codec = Codec(256);
+/// Named among the codecs of a HELLO: joint runs may be sent here. (256 stood for blocks in which
+/// changes were whole.)
+pub const JOINT: Codec = Codec(257);
 
 /// The version of a joint run's bytes; a run's own is 1.
 const JOINT_VERSION: u8 = 2;

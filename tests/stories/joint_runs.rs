@@ -62,7 +62,7 @@ fn a_joint_run_becomes_the_run_that_was_signed_bit_for_bit_and_is_much_shorter()
         sealed += run.to_bytes().len();
         joint += bytes.len();
         let short = JointRun::from_bytes(&bytes).unwrap();
-        assert_eq!(b.records.open_joint(&PEER, short), Some(run));
+        assert_eq!(b.records.open_joint(&PEER, &short).unwrap(), Some(run));
     }
     apart.dedup();
     assert_eq!(apart, [Channel::Control, Channel::Restricted]);
@@ -90,7 +90,7 @@ fn a_joint_run_that_leads_elsewhere_is_refused_and_no_other_is_taken_of_that_pee
     for change in changes {
         let mut altered = sound.clone();
         change(&mut altered);
-        assert_eq!(b.records.open_joint(&PEER, altered), None);
+        assert_eq!(b.records.open_joint(&PEER, &altered).unwrap(), None);
     }
     assert!(!b.records.codecs(&PEER).contains(&JOINT));
     assert!(b.records.codecs(&other).contains(&JOINT));
@@ -120,8 +120,56 @@ fn a_locked_node_neither_makes_joint_runs_nor_takes_them() {
     b.records.lock().unwrap();
     assert_eq!(a.records.joint(&run, &b.id()), None);
     assert!(!b.records.codecs(&PEER).contains(&JOINT));
-    assert_eq!(b.records.open_joint(&PEER, joint.clone()), None);
+    assert_eq!(b.records.open_joint(&PEER, &joint).unwrap(), None);
     b.unlock();
     assert!(b.records.codecs(&PEER).contains(&JOINT));
-    assert_eq!(b.records.open_joint(&PEER, joint), Some(run));
+    assert_eq!(b.records.open_joint(&PEER, &joint).unwrap(), Some(run));
+}
+
+#[test]
+fn what_a_peer_holds_is_not_named_to_it_again() {
+    let (mut a, mut b) = two_nodes();
+    // One that has joined since, and has nothing yet.
+    let mut newcomer = join(&mut a, "Bignona");
+    sync(&mut a, &mut b);
+    let told = a.records.frontier().clone();
+    for n in 0..30 {
+        a.put(json!({"resourceType": "Observation", "id": format!("o{n}"), "status": "amended",
+            "subject": {"reference": format!("Patient/{n}")}, "code": {"text": "Weight"},
+            "valueQuantity": {"value": 40 + n, "unit": "kg"}}));
+    }
+    a.records.commit().unwrap();
+    let (log, heads) = a
+        .records
+        .frontier()
+        .0
+        .iter()
+        .find(|(log, _)| log.channel == Channel::Clinical && log.author.node == a.id())
+        .map(|(log, heads)| (*log, heads.clone()))
+        .unwrap();
+    let runs = a.records.load(&log, told.heads(&log), heads[0], 1 << 20).unwrap();
+    assert_eq!(runs.iter().map(|run| run.items.len()).sum::<usize>(), 30);
+    let joint = |a: &Node, reader: &Node| -> Vec<JointRun> {
+        runs.iter().map(|run| a.records.joint(run, &reader.id()).unwrap()).collect()
+    };
+    let bytes = |runs: &[JointRun]| runs.iter().map(|run| run.to_bytes().len()).sum::<usize>();
+    // What stands before them in their log goes there before them; the rest must be known to be
+    // there.
+    a.records.note_peer_frontier(&b.id(), &told).unwrap();
+    let (to_b, to_newcomer) = (joint(&a, &b), joint(&a, &newcomer));
+    assert!(bytes(&to_b) < 30 * 120, "{} bytes", bytes(&to_b));
+    for (run, joint) in runs.iter().zip(&to_b) {
+        assert_eq!(b.records.open_joint(&PEER, joint).unwrap().as_ref(), Some(run));
+    }
+    // Who lacks what it is believed to hold refuses, tries once more in the next session, and then
+    // asks for runs as they are.
+    for tries in [true, false] {
+        assert!(newcomer.records.codecs(&PEER).contains(&JOINT));
+        assert_eq!(newcomer.records.open_joint(&PEER, &to_newcomer[0]).unwrap(), None);
+        assert_eq!(newcomer.records.codecs(&PEER).contains(&JOINT), tries);
+    }
+    sync(&mut a, &mut newcomer);
+    for (run, joint) in runs.iter().zip(&to_newcomer) {
+        assert_eq!(newcomer.records.open_joint(&PEER, joint).unwrap().as_ref(), Some(run));
+    }
 }

@@ -6,8 +6,10 @@
 //! be spelled as a node would spell them, and it may hold nothing but what charts are made of.
 //! Format: <https://automerge.org/automerge-binary-format-spec/>.
 
+mod brief;
 mod column;
 
+pub use self::brief::Brief;
 use self::column::{Columns, Cursor};
 use super::hostile::Refusal;
 use sha2::{Digest, Sha256};

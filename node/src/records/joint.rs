@@ -3,24 +3,81 @@
 //! See [`carnet_sync_protocol::joint`]. Restricted entries are padded against whoever counts bytes,
 //! so they travel as they are; control entries are clear text.
 
-use super::Records;
+use super::{Records, RecordsError};
+use crate::chart::Brief;
 use crate::identity::statement::EpochKind;
-use crate::vault::block::Block;
+use crate::vault::block::{BEGINNING_BYTES, Block, ChangeName, Changes, Parts};
 use crate::vault::{self, VaultError};
 use carnet_sync_protocol::entry::{Codec, Header, Run, RunItem};
-use carnet_sync_protocol::id::{Channel, EntryId, LogId, NodeId, TransportKey};
+use carnet_sync_protocol::frontier::Frontier;
+use carnet_sync_protocol::id::{Channel, DocumentId, EntryId, LogId, NodeId, TransportKey};
 use carnet_sync_protocol::joint::{JOINT, JointRun};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+/// Changes of opened runs that are remembered until the index has them: more than the windows of
+/// all lanes hold.
+const OPENED_MAX: usize = 32_768;
+
+/// What is remembered of joint runs.
+#[derive(Default)]
+pub(super) struct Joint {
+    /// Peers of whom none is taken, until other keys come.
+    refused: BTreeSet<TransportKey>,
+    /// Peers that believed this node to hold a change that it does not: it was restored, or its
+    /// index is being made anew. Once they know better, theirs are taken again.
+    misled: BTreeSet<TransportKey>,
+    /// Changes of runs that were opened, whether or not they are kept already.
+    opened: BTreeMap<[u8; BEGINNING_BYTES], (ChangeName, DocumentId)>,
+    /// Their names, in the order in which they came.
+    order: VecDeque<[u8; BEGINNING_BYTES]>,
+}
+
+impl Joint {
+    /// Takes joint runs of everybody.
+    pub fn forgive(&mut self) {
+        self.refused.clear();
+        self.misled.clear();
+    }
+
+    /// Forgets what it read.
+    pub fn forget(&mut self) {
+        *self = Self::default();
+    }
+
+    fn refuse(&mut self, peer: &TransportKey, error: &VaultError) {
+        let first = matches!(error, VaultError::UnknownBase) && self.misled.insert(*peer);
+        if !first {
+            self.refused.insert(*peer);
+        }
+    }
+
+    fn remember(&mut self, changes: Vec<(ChangeName, DocumentId)>) {
+        for (name, document) in changes {
+            let beginning = beginning(&name);
+            if self.opened.insert(beginning, (name, document)).is_none() {
+                self.order.push_back(beginning);
+            }
+        }
+        while self.order.len() > OPENED_MAX {
+            self.order.pop_front().and_then(|oldest| self.opened.remove(&oldest));
+        }
+    }
+}
+
+fn beginning(name: &ChangeName) -> [u8; BEGINNING_BYTES] {
+    name[..BEGINNING_BYTES].try_into().expect("a name is longer")
+}
 
 impl Records {
     /// The payload codecs that this node reads, and whether it takes joint runs of this peer.
     pub fn codecs(&self, peer: &TransportKey) -> Vec<Codec> {
-        let joint = self.charts.is_some() && !self.unjoint.contains(peer);
+        let joint = self.charts.is_some() && !self.joint.refused.contains(peer);
         vault::CODECS.iter().copied().chain(joint.then_some(JOINT)).collect()
     }
 
-    /// The joint form of a run, if there is one and it is shorter. It is clear text to whoever gets
-    /// it, so it is for a node that may have the keys, whatever that says of itself, and holds
-    /// nothing of the restricted ones.
+    /// The joint form of a run, if there is one. It is clear text to whoever gets it, so it is for a
+    /// node that may have the keys, whatever that says of itself, and holds nothing of the
+    /// restricted ones.
     pub fn joint(&self, run: &Run, reader: &NodeId) -> Option<JointRun> {
         let closed = |item: &RunItem| {
             self.roster.epoch(&item.epoch).is_some_and(|epoch| epoch.kind != EpochKind::General)
@@ -32,33 +89,55 @@ impl Records {
             return None;
         }
         let keys = &self.charts.as_ref()?.keys;
+        let certificate = self.roster.certificate(reader)?;
+        let theirs = self.ledger.peer_frontier(&certificate.body.keys.transport).ok().flatten();
+        let changes = Known { records: self, run: Some(run), theirs: theirs.unwrap_or_default() };
         let header = self.header_at(run.log, run.first_sequence);
         let entries = (0..).zip(&run.items);
         let entries = entries.map(|(at, item)| (header(at, item), item.payload.as_slice()));
-        let joint = JointRun::of(run, Block::of(keys, entries).pack());
-        (joint.to_bytes().len() < run.to_bytes().len()).then_some(joint)
+        Some(JointRun::of(run, Block::of(keys, &changes, entries)?.pack()))
     }
 
     /// The run that a peer sent in its joint form. If it does not lead to what its author signed, or
     /// there is no key for it, this node takes none of this peer until it has other keys.
-    pub fn open_joint(&mut self, peer: &TransportKey, joint: JointRun) -> Option<Run> {
-        match self.made_again(joint) {
-            Ok(run) => Some(run),
+    pub fn open_joint(
+        &mut self,
+        peer: &TransportKey,
+        joint: &JointRun,
+    ) -> Result<Option<Run>, RecordsError> {
+        let mut opened = self.made_again(joint);
+        if matches!(opened, Err(VaultError::UnknownBase)) && self.has_backlog()? {
+            // It may have come, and not be taken into the index yet.
+            self.catch_up()?;
+            opened = self.made_again(joint);
+        }
+        match opened {
+            Ok((run, changes)) => {
+                self.joint.remember(changes);
+                Ok(Some(run))
+            }
             Err(error) => {
                 tracing::warn!(%peer, %error, "a joint run was not taken; it is asked for as it is");
-                self.unjoint.insert(*peer);
-                None
+                self.joint.refuse(peer, &error);
+                Ok(None)
             }
         }
     }
 
-    fn made_again(&self, joint: JointRun) -> Result<Run, VaultError> {
+    fn made_again(
+        &self,
+        joint: &JointRun,
+    ) -> Result<(Run, Vec<(ChangeName, DocumentId)>), VaultError> {
         let JointRun { log, first_sequence, previous, signature, block } = joint;
+        let (log, first_sequence, previous) = (*log, *first_sequence, *previous);
         let keys = &self.charts.as_ref().ok_or(VaultError::NotAuthentic)?.keys;
-        let items = Block::unpack(&block)?.items(keys, self.header_at(log, first_sequence))?;
-        let run = Run { log, first_sequence, previous, items, signature };
+        let changes = Known { records: self, run: None, theirs: Frontier::default() };
+        let header = self.header_at(log, first_sequence);
+        let unpacked = Block::unpack(block)?.items(keys, &changes, header)?;
+        let run =
+            Run { log, first_sequence, previous, items: unpacked.items, signature: *signature };
         match run.clone().verify(self.practice()) {
-            Ok(_) => Ok(run),
+            Ok(_) => Ok((run, unpacked.changes)),
             Err(_) => Err(VaultError::CommitmentMismatch),
         }
     }
@@ -67,5 +146,54 @@ impl Records {
     fn header_at(&self, log: LogId, first: u64) -> impl Fn(u64, &RunItem) -> Header + use<> {
         let practice = self.practice();
         move |at, item| item.header(practice, log, first.wrapping_add(at), EntryId::ZERO)
+    }
+}
+
+/// Which changes are here, and which at the other side.
+struct Known<'a> {
+    records: &'a Records,
+    /// The run that is on its way to the other side. What stands before it in its log has gone
+    /// there before it.
+    run: Option<&'a Run>,
+    /// What the other side said that it holds.
+    theirs: Frontier,
+}
+
+impl Known<'_> {
+    /// Whether the other side holds this entry. Of a log that forked it may hold another branch.
+    fn is_theirs(&self, log: &LogId, sequence: u64) -> bool {
+        let ahead = self.run.is_some_and(|run| run.log == *log && sequence < run.first_sequence);
+        let theirs = match self.theirs.heads(log) {
+            [head] => sequence <= head.sequence,
+            _ => false,
+        };
+        (ahead || theirs) && self.records.ledger.heads(log).len() == 1
+    }
+}
+
+impl Changes for Known<'_> {
+    fn parts(&self, change: &[u8]) -> Option<Parts> {
+        let Brief { hash, dependencies, rest } = Brief::of(change)?;
+        Some(Parts { name: hash, dependencies, rest })
+    }
+
+    fn whole(&self, dependencies: &[ChangeName], rest: &[u8]) -> (ChangeName, Vec<u8>) {
+        Brief::change(dependencies, rest)
+    }
+
+    fn held(&self, change: &ChangeName) -> Option<DocumentId> {
+        let (arrival, _) = self.records.charts.as_ref()?.index.change(change).ok()??;
+        let stamp = self.records.ledger.stamp_at(arrival).ok()??;
+        self.is_theirs(&stamp.log, stamp.sequence).then_some(stamp.document)
+    }
+
+    fn named(&self, beginning: &[u8; BEGINNING_BYTES]) -> Option<(ChangeName, DocumentId)> {
+        if let Some(opened) = self.records.joint.opened.get(beginning) {
+            return Some(*opened);
+        }
+        let (name, arrival) =
+            self.records.charts.as_ref()?.index.change_named(beginning).ok()??;
+        let stamp = self.records.ledger.stamp_at(arrival).ok()??;
+        Some((name, stamp.document))
     }
 }

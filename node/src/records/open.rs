@@ -18,7 +18,6 @@ use crate::vault::{Binding, Keyring, UnlockMethod, UnlockSecret, Unlocked};
 use crate::vault::{Founding, found};
 use carnet_sync_protocol::entry::{Codec, HybridTime};
 use carnet_sync_protocol::id::{Channel, PracticeId};
-use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -133,7 +132,7 @@ impl Records {
             time: HybridTime::default(),
             transaction: Transaction::default(),
             matter: Matter::default(),
-            unjoint: BTreeSet::new(),
+            joint: super::joint::Joint::default(),
             unwritten: Vec::new(),
             tightening: Arc::default(),
             charts: None,
@@ -194,6 +193,7 @@ impl Records {
         // Whoever commits next tells the peers.
         self.commit_early()?;
         self.charts = None;
+        self.joint.forget();
         Ok(())
     }
 
@@ -210,7 +210,7 @@ impl Records {
         };
         let device = Device::open(&self.dir.join("device.db"), &unlocked.device_key())?;
         let keys = KeyBook::read(&self.roster, unlocked.hpke());
-        self.unjoint.clear();
+        self.joint.forgive();
         self.charts = Some(Charts {
             unlocked,
             index,

@@ -143,7 +143,7 @@ impl Records {
         }
         self.read_keys();
         // What was missing to make a joint run again may have been a key.
-        self.unjoint.clear();
+        self.joint.forgive();
         self.arrange_recovery()?;
         let statements = {
             let charts = self.charts()?;

@@ -98,7 +98,7 @@ impl<K: Keeper> Replica for K {
         joint: JointRun,
     ) -> Result<Option<Run>, ReplicaError> {
         let peer = *peer;
-        ask(self, move |records| Ok(records.open_joint(&peer, joint)))
+        ask(self, move |records| records.open_joint(&peer, &joint))
     }
 
     fn known(&self, heads: Vec<(LogId, Head)>) -> Result<Vec<(LogId, Head)>, ReplicaError> {

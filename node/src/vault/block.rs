@@ -4,6 +4,7 @@
 //! An entry that this node can't open, or that would come out otherwise if it were sealed here (its
 //! author has another version of zstd), stands in the block as it is. What is the same for most
 //! entries stands in tables, and each column by itself, since like next to like compresses best.
+//! Of a change, what the other side can tell is left out: see [`Changes`].
 
 use super::compress;
 use super::epochs::KeyBook;
@@ -14,11 +15,63 @@ use carnet_sync_protocol::id::{DocumentId, EpochId};
 use carnet_sync_protocol::limit::{FRAME_BYTES_MAX, RUN_ENTRIES_MAX};
 use carnet_sync_protocol::wire;
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 /// A block before compression: a frame's worth of changes, each some times larger than it was
 /// sealed.
 const BLOCK_BYTES_MAX: usize = 4 * FRAME_BYTES_MAX;
+
+/// The hash that names a change.
+pub type ChangeName = [u8; 32];
+
+/// How many bytes of a change's name tell it from all others that a node holds.
+pub const BEGINNING_BYTES: usize = 6;
+
+/// A change in parts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Parts {
+    /// Its name.
+    pub name: ChangeName,
+    /// The changes that it builds on.
+    pub dependencies: Vec<ChangeName>,
+    /// All that doesn't follow from these.
+    pub rest: Vec<u8>,
+}
+
+/// What a block needs to know of changes and of who holds which.
+pub trait Changes {
+    /// A change in parts, if [`Self::whole`] gives it back.
+    fn parts(&self, change: &[u8]) -> Option<Parts>;
+
+    /// The name of the change with these parts, and the change; the order of what it builds on
+    /// says nothing.
+    fn whole(&self, dependencies: &[ChangeName], rest: &[u8]) -> (ChangeName, Vec<u8>);
+
+    /// The document of a change, if the reader of the block is known to hold that change.
+    fn held(&self, change: &ChangeName) -> Option<DocumentId>;
+
+    /// The only change here with a name that begins so, and its document.
+    fn named(&self, beginning: &[u8; BEGINNING_BYTES]) -> Option<(ChangeName, DocumentId)>;
+}
+
+/// What a change builds on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+enum Base {
+    /// Some change.
+    Named(ChangeName),
+    /// That of the entry so many places before.
+    Before(u16),
+    /// One that the reader holds.
+    Held([u8; BEGINNING_BYTES]),
+}
+
+/// Changes that one may build on and be told by them. More heads than these stand side by side in
+/// no document that people work with.
+const BASES_MAX: usize = 64;
+
+/// In place of a document: it is that of the first change which this one builds on.
+const OF_ITS_BASE: u16 = u16::MAX;
 
 /// The entries of a run, ready to be compressed.
 #[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,7 +79,7 @@ pub struct Block {
     documents: Vec<DocumentId>,
     epochs: Vec<EpochId>,
     codecs: Vec<Codec>,
-    /// By entry: which document, epoch and codec.
+    /// By entry: which document ([`OF_ITS_BASE`] is none of the table), epoch and codec.
     document: Vec<u16>,
     epoch: Vec<u16>,
     codec: Vec<u16>,
@@ -34,31 +87,79 @@ pub struct Block {
     time: Vec<i64>,
     /// By entry: the nonce, if it is sealed here.
     sealed: Vec<Option<[u8; 24]>>,
+    /// By entry: nothing if its text is a whole change or payload, or else one more than the number
+    /// of changes that it builds on.
+    based: Vec<u32>,
+    /// What they build on, one after another.
+    bases: Vec<Base>,
     /// By entry: how long its text is.
     length: Vec<u32>,
-    /// The changes, or payloads, one after another.
+    /// The changes, what is left of them, or payloads, one after another.
     text: Vec<u8>,
 }
 
 impl Block {
-    /// The block of these entries.
-    pub fn of<'a>(keys: &KeyBook, entries: impl Iterator<Item = (Header, &'a [u8])>) -> Self {
+    /// The block of these entries; nothing if it is larger than any reader takes.
+    pub fn of<'a>(
+        keys: &KeyBook,
+        changes: &dyn Changes,
+        entries: impl Iterator<Item = (Header, &'a [u8])>,
+    ) -> Option<Self> {
         let mut block = Self::default();
         let mut tables = Tables::default();
         let mut before = HybridTime(0);
-        for (header, payload) in entries {
-            block.document.push(tables.documents.place(header.document, &mut block.documents));
+        for (at, (header, payload)) in entries.enumerate() {
             block.epoch.push(tables.epochs.place(header.epoch, &mut block.epochs));
             block.codec.push(tables.codecs.place(header.codec, &mut block.codecs));
             block.time.push(header.time.0.wrapping_sub(before.0) as i64);
             before = header.time;
             let change = renewable(keys, &header, payload);
             block.sealed.push(change.is_none().then_some(header.nonce));
-            let text = change.as_deref().unwrap_or(payload);
+            let parts = change.as_ref().and_then(|change| changes.parts(change));
+            let parts = parts.filter(|parts| parts.dependencies.len() <= BASES_MAX);
+            let told = parts
+                .as_ref()
+                .is_some_and(|parts| block.base(&mut tables, changes, &header, at, parts));
+            block.document.push(match told {
+                true => OF_ITS_BASE,
+                false => tables.documents.place(header.document, &mut block.documents),
+            });
+            if parts.is_none() {
+                block.based.push(0);
+            }
+            let text = parts.map(|parts| parts.rest).or(change);
+            let text = text.as_deref().unwrap_or(payload);
             block.length.push(text.len() as u32);
             block.text.extend_from_slice(text);
         }
-        block
+        (wire::encode(&block).len() <= BLOCK_BYTES_MAX).then_some(block)
+    }
+
+    /// Names what a change builds on; whether the first of it tells the change's document.
+    fn base(
+        &mut self,
+        tables: &mut Tables,
+        changes: &dyn Changes,
+        header: &Header,
+        at: usize,
+        parts: &Parts,
+    ) -> bool {
+        self.based.push(parts.dependencies.len() as u32 + 1);
+        let mut first = None;
+        for name in &parts.dependencies {
+            let (base, document) = if let Some((place, document)) = tables.changes.get(name) {
+                (Base::Before((at - place) as u16), Some(*document))
+            } else if let Some(document) = changes.held(name) {
+                let beginning = name[..BEGINNING_BYTES].try_into().expect("a name is longer");
+                (Base::Held(beginning), Some(document))
+            } else {
+                (Base::Named(*name), None)
+            };
+            self.bases.push(base);
+            first.get_or_insert(document);
+        }
+        tables.changes.insert(parts.name, (at, header.document));
+        first.flatten() == Some(header.document)
     }
 
     /// The block, compressed.
@@ -72,48 +173,116 @@ impl Block {
         wire::decode(&bytes).map_err(|_| VaultError::Malformed)
     }
 
-    /// The entries of the run, sealed as their author sealed them. `header` makes the header of
-    /// the item at a place, which comes without nonce and payload.
+    /// The entries of the run, sealed as their author sealed them, and the changes that were told
+    /// by what they build on, with their documents. `header` makes the header of the item at a
+    /// place, which comes without nonce and payload.
     pub fn items(
         &self,
         keys: &KeyBook,
+        changes: &dyn Changes,
         header: impl Fn(u64, &RunItem) -> Header,
-    ) -> Result<Vec<RunItem>, VaultError> {
+    ) -> Result<Unpacked, VaultError> {
         let count = self.length.len();
         let columns = [self.document.len(), self.epoch.len(), self.codec.len()];
         let even = columns.iter().all(|length| *length == count)
-            && [self.time.len(), self.sealed.len()] == [count, count];
+            && [self.time.len(), self.sealed.len(), self.based.len()] == [count; 3];
         if !even || count == 0 || count > RUN_ENTRIES_MAX {
             return Err(VaultError::Malformed);
         }
-        let mut items = Vec::with_capacity(count);
-        let mut rest = self.text.as_slice();
+        let mut unpacked = Unpacked::default();
+        let mut names: Vec<Option<(ChangeName, DocumentId)>> = Vec::with_capacity(count);
+        let (mut rest, mut bases) = (self.text.as_slice(), self.bases.as_slice());
         let mut time = 0_u64;
         for at in 0..count {
             time = time.wrapping_add(self.time[at] as u64);
+            let text = taken(&mut rest, self.length[at] as usize)?;
+            let based = match self.based[at].checked_sub(1) {
+                Some(count) if count as usize > BASES_MAX || self.sealed[at].is_some() => {
+                    return Err(VaultError::Malformed);
+                }
+                Some(count) => {
+                    let bases = taken(&mut bases, count as usize)?;
+                    Some(resolved(bases, at, &names, changes)?)
+                }
+                None => None,
+            };
             let mut item = RunItem {
-                document: *named(&self.documents, self.document[at])?,
+                document: match self.document[at] {
+                    OF_ITS_BASE => told_by(&based)?,
+                    place => *named(&self.documents, place)?,
+                },
                 epoch: *named(&self.epochs, self.epoch[at])?,
                 codec: *named(&self.codecs, self.codec[at])?,
                 nonce: [0; 24],
                 time: HybridTime(time),
                 payload: Vec::new(),
             };
-            let (text, after) =
-                rest.split_at_checked(self.length[at] as usize).ok_or(VaultError::Malformed)?;
-            rest = after;
+            let (name, text) = match based {
+                Some(based) => {
+                    let dependencies: Vec<_> = based.into_iter().map(|(name, _)| name).collect();
+                    let (name, change) = changes.whole(&dependencies, text);
+                    (Some((name, item.document)), Cow::Owned(change))
+                }
+                None => (None, Cow::Borrowed(text)),
+            };
+            names.push(name);
             (item.nonce, item.payload) = match self.sealed[at] {
-                Some(nonce) => (nonce, text.to_vec()),
+                Some(nonce) => (nonce, text.into_owned()),
                 None => {
                     let key = keys.epoch(&item.epoch).ok_or(VaultError::NotAuthentic)?;
-                    let sealed = seal(key, &header(at as u64, &item), text)?;
+                    let sealed = seal(key, &header(at as u64, &item), &text)?;
                     (sealed.nonce, sealed.payload)
                 }
             };
-            items.push(item);
+            unpacked.items.push(item);
         }
-        if rest.is_empty() { Ok(items) } else { Err(VaultError::Malformed) }
+        unpacked.changes.extend(names.into_iter().flatten());
+        if rest.is_empty() && bases.is_empty() { Ok(unpacked) } else { Err(VaultError::Malformed) }
     }
+}
+
+/// What a block held.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Unpacked {
+    /// The entries.
+    pub items: Vec<RunItem>,
+    /// Changes among them, and their documents.
+    pub changes: Vec<(ChangeName, DocumentId)>,
+}
+
+/// The changes that one builds on, and the documents of those that are here.
+type Based = Vec<(ChangeName, Option<DocumentId>)>;
+
+fn resolved(
+    bases: &[Base],
+    at: usize,
+    names: &[Option<(ChangeName, DocumentId)>],
+    changes: &dyn Changes,
+) -> Result<Based, VaultError> {
+    let resolve = |base: &Base| match base {
+        Base::Named(name) => Ok((*name, None)),
+        Base::Before(distance) => {
+            let place = at.checked_sub(usize::from(*distance));
+            let before = place.and_then(|place| *names.get(place)?);
+            before.map(|(name, document)| (name, Some(document))).ok_or(VaultError::Malformed)
+        }
+        Base::Held(beginning) => {
+            let held = changes.named(beginning).ok_or(VaultError::UnknownBase)?;
+            Ok((held.0, Some(held.1)))
+        }
+    };
+    bases.iter().map(resolve).collect()
+}
+
+fn told_by(based: &Option<Based>) -> Result<DocumentId, VaultError> {
+    let first = based.as_ref().and_then(|based| based.first()?.1);
+    first.ok_or(VaultError::Malformed)
+}
+
+fn taken<'a, T>(from: &mut &'a [T], count: usize) -> Result<&'a [T], VaultError> {
+    let (taken, rest) = from.split_at_checked(count).ok_or(VaultError::Malformed)?;
+    *from = rest;
+    Ok(taken)
 }
 
 fn named<T>(table: &[T], place: u16) -> Result<&T, VaultError> {
@@ -133,6 +302,8 @@ struct Tables {
     documents: Table<DocumentId>,
     epochs: Table<EpochId>,
     codecs: Table<Codec>,
+    /// The changes so far: the place of each, and its document.
+    changes: BTreeMap<ChangeName, (usize, DocumentId)>,
 }
 
 /// Where each value stands in its table. A run has few enough entries for a `u16`.
@@ -178,10 +349,36 @@ mod tests {
         }
     }
 
+    /// Nothing is known of any change.
+    struct Nothing;
+
+    impl Changes for Nothing {
+        fn parts(&self, _: &[u8]) -> Option<Parts> {
+            None
+        }
+
+        fn whole(&self, dependencies: &[ChangeName], rest: &[u8]) -> (ChangeName, Vec<u8>) {
+            let change = [dependencies.as_flattened(), rest].concat();
+            (*blake3::hash(&change).as_bytes(), change)
+        }
+
+        fn held(&self, _: &ChangeName) -> Option<DocumentId> {
+            None
+        }
+
+        fn named(&self, _: &[u8; BEGINNING_BYTES]) -> Option<(ChangeName, DocumentId)> {
+            None
+        }
+    }
+
     fn block(items: &[RunItem]) -> Block {
         let entries = (0..).zip(items);
         let entries = entries.map(|(at, item)| (header(at, item), item.payload.as_slice()));
-        Block::of(&KeyBook::default(), entries)
+        Block::of(&KeyBook::default(), &Nothing, entries).unwrap()
+    }
+
+    fn items(block: &Block) -> Result<Vec<RunItem>, VaultError> {
+        Ok(block.items(&KeyBook::default(), &Nothing, header)?.items)
     }
 
     #[test]
@@ -189,14 +386,13 @@ mod tests {
         let items: Vec<RunItem> = (0..=255).map(item).collect();
         let packed = block(&items).pack();
         let unpacked = Block::unpack(&packed).unwrap();
-        assert_eq!(unpacked.items(&KeyBook::default(), header).unwrap(), items);
+        assert_eq!(super::tests::items(&unpacked).unwrap(), items);
     }
 
     #[test]
     fn a_block_that_does_not_add_up_is_refused() {
-        let keys = KeyBook::default();
         type Change = fn(&mut Block);
-        let changes: [Change; 9] = [
+        let changes: [Change; 16] = [
             |block| block.length.clear(),
             |block| block.length[1] = u32::MAX,
             |block| block.text.truncate(1),
@@ -207,15 +403,30 @@ mod tests {
             |block| block.epoch[0] = 9,
             // A change whose key is not here.
             |block| block.sealed[0] = None,
+            |block| block.based.truncate(2),
+            |block| block.bases.push(Base::Named([1; 32])),
+            // What is sealed is told by nothing.
+            |block| block.based[0] = 1,
+            |block| (block.sealed[0], block.based[0]) = (None, u32::MAX),
+            // A base that is not here, one that is no change, and one that comes later.
+            |block| based_on(block, Base::Held([1; BEGINNING_BYTES])),
+            |block| based_on(block, Base::Before(1)),
+            |block| based_on(block, Base::Before(0)),
         ];
         for change in changes {
             let mut altered = block(&[item(1), item(2), item(3)]);
             change(&mut altered);
-            assert!(altered.items(&keys, header).is_err());
+            assert!(items(&altered).is_err());
         }
-        assert!(Block::default().items(&keys, header).is_err());
+        assert!(items(&Block::default()).is_err());
         let many: Vec<RunItem> = (0..=RUN_ENTRIES_MAX).map(|at| item(at as u8)).collect();
-        assert!(block(&many).items(&keys, header).is_err());
+        assert!(items(&block(&many)).is_err());
+    }
+
+    fn based_on(block: &mut Block, base: Base) {
+        (block.sealed[1], block.based[1]) = (None, 2);
+        block.document[1] = OF_ITS_BASE;
+        block.bases.push(base);
     }
 
     #[test]

@@ -24,6 +24,9 @@ pub enum VaultError {
     /// Sealed rightly, but what is inside can't be read.
     #[error("the sealed bytes hold something that cannot be read")]
     Malformed,
+    /// A block names a change that should be here and is not.
+    #[error("a change that others build on is not here")]
+    UnknownBase,
     /// A public key to which nothing can be wrapped.
     #[error("a node's public key cannot be used")]
     UnusableKey,

@@ -123,6 +123,18 @@ impl Index {
         self.database.one(sql, [hash], |row| Ok((row.get::<_, i64>(0)? as u64, row.get(1)?)))
     }
 
+    /// The only change with a name that begins so, and the entry that brought it; none if there are
+    /// several.
+    pub fn change_named(&self, beginning: &[u8]) -> Result<Option<([u8; 32], u64)>> {
+        let (mut from, mut to) = ([0; 32], [0xff; 32]);
+        from[..beginning.len()].copy_from_slice(beginning);
+        to[..beginning.len()].copy_from_slice(beginning);
+        let sql = "SELECT hash, arrival FROM change WHERE hash BETWEEN ?1 AND ?2 LIMIT 2";
+        let read = |row: &Row<'_>| Ok((row.get(0)?, row.get::<_, i64>(1)? as u64));
+        let found = self.database.all(sql, [from, to], read)?;
+        Ok(if let [only] = found[..] { Some(only) } else { None })
+    }
+
     /// The entries that brought changes by this person or program, in order of arrival.
     pub fn changes_by(&self, by: &str) -> Result<Vec<u64>> {
         let sql = "SELECT arrival FROM change WHERE by = ?1 ORDER BY arrival";
