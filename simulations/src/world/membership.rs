@@ -223,7 +223,8 @@ impl World {
     }
 
     pub(super) fn reinstate(&mut self, by: usize, target: usize) -> Result<(), Flaw> {
-        if self.authorities().contains(&by) {
+        // Once everything heals, who belongs to the practice stays as it is.
+        if !self.healing && self.authorities().contains(&by) {
             self.stand(by, target, RevocationKind::Reinstate)?;
         }
         Ok(())
