@@ -165,6 +165,24 @@ fn a_reinstated_node_reads_what_was_written_meanwhile_and_lists_nothing_as_unrea
 }
 
 #[test]
+fn what_a_suspended_node_wrote_first_in_a_channel_is_shown_once_it_is_reinstated() {
+    let (mut a, mut c, _) = with_a_stolen_node();
+    let (node, administer) = (c.id(), permit(Action::Administer));
+    // Its first entry of this channel, whose log nobody had heard of when it was cut off.
+    let coverage = c.put(json!({"resourceType": "Coverage", "id": "k", "status": "active",
+        "beneficiary": {"reference": "Patient/p"}, "payor": [{"display": "Mutuelle"}]}));
+    carry_of(node, &mut c, &mut a);
+    a.records.catch_up().unwrap();
+    assert_eq!(a.records.status().unwrap().quarantined, Some(1));
+    a.records.set_standing(&administer, &node, RevocationKind::Reinstate, None).unwrap();
+    a.records.commit().unwrap();
+    sync(&mut a, &mut c);
+    assert_eq!(a.records.status().unwrap().quarantined, Some(0));
+    assert_eq!(a.show(&coverage)["status"], "active");
+    assert_eq!(a.digest(), c.digest());
+}
+
+#[test]
 fn what_was_overwritten_behind_a_cut_stays_in_dispute_where_somebody_built_on_it() {
     let (mut a, mut stolen, mut c) = with_a_stolen_node();
     let key = c.put(patient("p"));

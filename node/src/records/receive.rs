@@ -31,9 +31,11 @@ impl Records {
         self.begin()?;
         let mut received = Received::default();
         let mut logs = BTreeSet::new();
-        let (mut statements, mut said) = (false, false);
+        let (mut statements, mut said, mut cut) = (false, false, false);
         for run in runs {
             let log = run.log();
+            // A log that is cut and was not known: from now on the index is made under that cut.
+            cut |= self.ledger.heads(&log).is_empty() && self.roster.cut(&log).is_some();
             logs.insert(log);
             match self.keep(run) {
                 Ok(kept) => {
@@ -57,7 +59,7 @@ impl Records {
         if statements {
             self.take_up_certificate();
             self.tend_keys()?;
-        } else if said {
+        } else if said || cut {
             self.settle()?;
         }
         let own = self.author();
