@@ -235,21 +235,29 @@ impl Known {
     fn critical(&mut self, profile: Profile, round: u64) -> Outcome<Value> {
         let (times, parts) = if self.short { (2, 1) } else { (20, urgent::IMAGE_PARTS) };
         let mut arrivals = Vec::new();
+        let mut waiting = 0;
         for time in 0..times {
             let seed = round * 1000 + time;
             let (outage, before) = self.work(seed)?;
-            urgent::write_image(&self.stage, &self.worked_on[0], parts, seed)?;
-            arrivals.push(urgent::critical(&self.stage, profile.shape(), &before)?);
+            // Most of it is still on its way when the link is left again.
+            if waiting < urgent::WAITING_BYTES {
+                urgent::write_image(&self.stage, &self.worked_on[0], parts, seed)?;
+            }
+            let arrival = urgent::critical(&self.stage, profile.shape(), &before)?;
+            waiting = arrival.waiting_bytes;
+            arrivals.push(arrival);
             let made = self.documents.work(&outage)?;
             self.documents.merge(made);
         }
         arrivals.sort_by(|a, b| a.seconds.total_cmp(&b.seconds));
         let seconds: Vec<f64> = arrivals.iter().map(|one| one.seconds).collect();
+        let left = arrivals.iter().map(|one| one.waiting_bytes).min();
         let median = arrivals.swap_remove(arrivals.len() / 2);
         let mut report = median.common;
         report["critical_seconds"] = median.seconds.into();
         report["goal_seconds"] = median.goal_seconds.into();
         report["critical_seconds_of_each"] = seconds.into();
+        report["left_waiting_bytes"] = left.into();
         report["loss_per_mille"] = profile.shape().lost_per_mille.into();
         Ok(report)
     }
@@ -309,6 +317,7 @@ fn timed(measure: impl FnOnce() -> Outcome<(Traffic, std::time::Instant)>) -> Ou
 struct Newcomers {
     practice: Practice,
     ideal_bytes: u64,
+    snapshot_bytes: u64,
     documents: Documents,
     /// What went to a newcomer whose line held, by profile.
     whole: Vec<(Profile, u64)>,
@@ -322,7 +331,8 @@ impl Newcomers {
         let practice = Practice::prepare(charts, resources, PIECES, authors)?;
         let documents = Documents::invented(charts::invent(charts, resources, 1)?, authors)?;
         let ideal_bytes = documents::compressed([&documents.changes].into_iter())?;
-        Ok(Self { practice, ideal_bytes, documents, whole: Vec::new() })
+        let snapshot_bytes = documents.snapshots()?;
+        Ok(Self { practice, ideal_bytes, snapshot_bytes, documents, whole: Vec::new() })
     }
 
     fn measure(&mut self, scenario: Scenario, profile: Profile) -> Outcome<Value> {
@@ -343,6 +353,7 @@ impl Newcomers {
             self.compare(&mut report, profile)?;
         }
         report["ideal_bytes"] = self.ideal_bytes.into();
+        report["snapshot_bytes"] = self.snapshot_bytes.into();
         Ok(report)
     }
 

@@ -105,6 +105,16 @@ impl Documents {
         }
     }
 
+    /// What the documents take as snapshots: each saved and compressed by itself, neither sealed nor
+    /// signed.
+    pub fn snapshots(&self) -> Outcome<u64> {
+        let mut total = 0;
+        for name in self.changes.keys() {
+            total += carnet_node::vault::pack(&self.open(name, [0; 16])?.save()).len() as u64;
+        }
+        Ok(total)
+    }
+
     fn open(&self, name: &DocumentName, actor: [u8; 16]) -> Outcome<Document> {
         let mut document = Document::new(actor);
         for change in self.changes.get(name).into_iter().flatten() {

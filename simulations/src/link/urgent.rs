@@ -24,6 +24,9 @@ const PART_CHARACTERS: usize = 3_900_000;
 /// An image of 50 MB, in parts.
 pub const IMAGE_PARTS: usize = 17;
 
+/// What must wait beside the critical entries, sealed: another image is written when less is left.
+pub const WAITING_BYTES: u64 = 30_000_000;
+
 /// Writes an image into a chart, at the called site, which does not run.
 pub fn write_image(stage: &Stage, patient: &str, parts: usize, seed: u64) -> Outcome<()> {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
@@ -50,6 +53,8 @@ pub struct Arrival {
     pub seconds: f64,
     /// Two round trips, and 1.2 times the bytes of these entries at the line's rate.
     pub goal_seconds: f64,
+    /// Payloads of the image and other clinical entries that the caller still lacks.
+    pub waiting_bytes: u64,
     /// The rest of what is told.
     pub common: Value,
 }
@@ -73,6 +78,7 @@ pub fn critical(stage: &Stage, shape: Shape, before_work: &[held::Heads; 2]) -> 
     })?;
     let (traffic, used) = (stage.line.traffic(), used(&running, before));
     stage.line.set_up(false);
+    let (_, waiting_bytes) = held[CALLED].beyond(&held[CALLER].heads()?, Channel::Clinical)?;
     // As if the power went: what is still waiting is of no interest.
     drop(running);
     let time = shape.time_of(bytes).mul_f64(1.2) + shape.round_trip() * 2;
@@ -80,6 +86,7 @@ pub fn critical(stage: &Stage, shape: Shape, before_work: &[held::Heads; 2]) -> 
     Ok(Arrival {
         seconds: seconds.as_secs_f64(),
         goal_seconds: time.as_secs_f64(),
+        waiting_bytes,
         common: common(&traffic, seconds, used),
     })
 }
