@@ -71,12 +71,9 @@ impl World {
                 hear(&mut roster, &counter.records(), practice)
                     .map_err(|error| Flaw::harness("the control channel", &error))?;
             }
-            let stands = |at: &usize| {
-                matches!(
-                    roster.standing(&self.clinics[*at].node),
-                    Standing::Active | Standing::Unknown
-                )
-            };
+            // Whose certificate rests on a node that was revoked, and was heard of by nobody in time,
+            // is let in, and given no key.
+            let stands = |at: &usize| roster.standing(&self.clinics[*at].node) == Standing::Active;
             let now: BTreeSet<usize> = (0..self.clinics.len()).filter(stands).collect();
             if now == active {
                 break;
