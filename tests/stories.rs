@@ -1,5 +1,7 @@
 //! What users live through, with real nodes. One file a story.
 
+#[path = "stories/compaction.rs"]
+mod compaction;
 #[path = "stories/drafts.rs"]
 mod drafts;
 #[path = "stories/imports.rs"]

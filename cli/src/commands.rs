@@ -3,6 +3,7 @@
 pub mod audit;
 pub mod backup;
 pub mod chart;
+pub mod compact;
 pub mod completions;
 pub mod config;
 pub mod demo;

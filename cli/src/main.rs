@@ -102,6 +102,8 @@ enum Command {
     Export(export::Arguments),
     /// Check every chain, signature, hash and decryption, and the index
     Verify,
+    /// Pack what all nodes hold, so that it takes less of the disk
+    Compact(compact::Arguments),
     /// Open a session: the commands that follow are this person's
     Login(login::Login),
     /// End the session of this device
@@ -223,6 +225,7 @@ async fn dispatch(context: &Context, command: Command) -> Outcome {
         Command::Quarantine(command) => quarantine::execute(context, command).await,
         Command::Export(arguments) => export::execute(context, arguments).await,
         Command::Verify => verify::execute(context).await,
+        Command::Compact(arguments) => compact::execute(context, arguments).await,
         Command::Login(arguments) => login::login(context, arguments).await,
         Command::Logout => login::logout(context).await,
         Command::Pin(command) => login::pin(context, command).await,

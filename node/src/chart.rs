@@ -12,6 +12,7 @@
 mod change;
 mod conflict;
 mod document;
+mod fold;
 mod grain;
 mod hostile;
 mod json;
@@ -28,6 +29,7 @@ pub use document::{
     Applied, ChangeHash, ChartError, Choice, Conflict, ConflictValue, Document, Edit, Inspected,
     Version, View, Written, inspect,
 };
+pub use fold::Folded;
 pub use grain::{Grain, grain, guarded, merging_table};
 pub use hostile::Refusal;
 pub use json::{canonical, parse_json};

@@ -15,6 +15,7 @@
 //! | [`membership`], [`joining`], [`renewal`] | invitations, certificates, revocation, epochs; joining a practice |
 //! | [`restore`] | a practice from ciphertext and the recovery code |
 //! | [`backup`] | this node in one sealed file, and out of it again |
+//! | [`compact`] | payloads put into packs, which can be made again |
 //! | [`author`] | this node's own entries: sealed, chained, signed |
 //! | [`receive`], [`offer`] | what peers send, and what they may have |
 //! | [`documents`], `intake`, `gate`, `homes`, [`project`] | entries to documents to index |
@@ -28,6 +29,7 @@
 
 pub mod author;
 pub mod backup;
+pub mod compact;
 pub mod documents;
 pub mod door;
 pub mod duplicates;

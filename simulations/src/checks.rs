@@ -12,6 +12,7 @@
 //! | nothing behind a cut is shown as valid, nothing before it is lost | *nothing behind a cut is shown*, *no value vanishes unseen*, *who is cut off is not let in*, and the two of who is cut off and can't read |
 //! | a certified peer can't brick a document; nothing forged counts | *a signed peer can't harm a document*, *nothing forged is accepted*, *what is on a stick is what was written to it* |
 //! | relays never held a key | *relays never held a key*, *keys are where they belong*, *what stays on disk is ciphertext* |
+//! | what is packed is what was | *what is packed comes out as it was*, and those of what is held and shown |
 //! | nothing is sent twice after its acknowledgement | *nothing is sent twice after its acknowledgement*, *honest nodes keep the protocol* |
 //! | clocks decide nothing | *no clock is dragged along* |
 //! | memory and disk stay within bounds | *disk stays within its bound*; of memory the whole run tells (see `histories`) |

@@ -45,11 +45,13 @@ pub enum What {
     Rogue,
     /// What a node holds is carried to another on a stick, and read there some time later.
     Stick,
+    /// A node packs its ledger.
+    Compact,
 }
 
 impl What {
     /// All of them but the acts.
-    pub const FAULTS: [Self; 16] = [
+    pub const FAULTS: [Self; 17] = [
         Self::Cut,
         Self::Partition,
         Self::Kill,
@@ -66,6 +68,7 @@ impl What {
         Self::Meddle,
         Self::Rogue,
         Self::Stick,
+        Self::Compact,
     ];
 
     /// The name on the command line.
@@ -88,6 +91,7 @@ impl What {
             Self::Meddle => "meddle",
             Self::Rogue => "rogue",
             Self::Stick => "stick",
+            Self::Compact => "compact",
         }
     }
 
@@ -111,6 +115,7 @@ impl What {
             Self::Meddle => (3, 2),
             Self::Rogue => (3, 3),
             Self::Stick => (4, 3),
+            Self::Compact => (8, 4),
         }
     }
 }

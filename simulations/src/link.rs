@@ -8,7 +8,7 @@
 //! entry in the audit trail; those entries are part of the bytes.
 
 mod automerge_sync;
-mod charts;
+pub mod charts;
 mod daemon;
 mod documents;
 mod held;

@@ -8,6 +8,7 @@ pub mod audit;
 mod baseline;
 mod busy;
 mod charts;
+pub mod compact;
 pub mod node;
 mod wire;
 

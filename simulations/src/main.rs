@@ -59,6 +59,8 @@ enum Command {
     Mutate(mutate::Arguments),
     /// Measure what the audit trail costs whoever reads
     Audit(local::audit::Arguments),
+    /// Measure what compaction saves and costs
+    Compact(local::compact::Arguments),
     /// Measure one node on this machine, and a sync on loopback
     Local(local::Arguments),
     /// Measure a sync between two running nodes on a bad link
@@ -84,6 +86,7 @@ fn main() -> ExitCode {
         Command::Liars(arguments) => liars::run(&arguments),
         Command::Mutate(arguments) => mutate::run(&arguments),
         Command::Audit(arguments) => local::audit::run(&arguments),
+        Command::Compact(arguments) => local::compact::run(&arguments),
         Command::Local(arguments) => local::run(&arguments),
         Command::Link(arguments) => link::run(&arguments),
         Command::TrainDictionary(arguments) => dictionary::run(&arguments).map_err(Into::into),

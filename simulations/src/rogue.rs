@@ -10,6 +10,7 @@ use crate::workload::{Token, word};
 use carnet_node::chart::{Document, Edit, inspect};
 use carnet_node::identity::statement::EpochKind;
 use carnet_node::records::Records;
+use carnet_node::records::compact::opener;
 use carnet_node::store::ledger::{Held, Ledger};
 use carnet_node::vault::{self, EpochKey, KeyBook, Unlocked};
 use carnet_sync_protocol::entry::{Entry, Header, HybridTime, VerifiedRun};
@@ -130,7 +131,8 @@ impl Rogue<'_> {
 
     /// A document under the general key, and what it is made of.
     fn aim(&self, book: &KeyBook, chance: &mut Chance) -> Outcome<Option<Aim>> {
-        let ledger = Ledger::open_read_only(&self.home.join("log.db"))?;
+        let mut ledger = Ledger::open_read_only(&self.home.join("log.db"))?;
+        ledger.set_opener(Some(opener(ledger.practice(), book.clone())));
         let channels = [Channel::Critical, Channel::Clinical, Channel::Administrative];
         let channel = *chance.pick(&channels).unwrap_or(&Channel::Critical);
         let mut held: Vec<Held> = ledger.of_channel(channel, 0, 4_096)?;

@@ -9,6 +9,7 @@
 //! (see `network`), the thread that owns the records (here a *turn*: the calls that wait are run
 //! one after another, made durable together, and only then answered), time, chance and machines.
 
+mod compact;
 mod happen;
 mod heal;
 mod life;

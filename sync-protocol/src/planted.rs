@@ -8,7 +8,7 @@
 use std::sync::LazyLock;
 
 /// All of them.
-pub const ALL: [&str; 26] = [
+pub const ALL: [&str; 28] = [
     // The protocol.
     "skips-a-signature",
     "acknowledges-before-it-stored",
@@ -34,6 +34,8 @@ pub const ALL: [&str; 26] = [
     "takes-over-the-time-of-others",
     "reads-control-only-after-a-restart",
     "gives-keys-to-relays",
+    "forgets-a-change-when-it-packs",
+    "packs-a-change-under-another-author",
     // The charts.
     "drops-the-loser-of-a-conflict",
     "lets-a-deletion-hide-an-edit",

@@ -5,12 +5,14 @@ use carnet_node::access::{Action, Permit, operator_permit};
 use carnet_node::base::environment::Environment;
 use carnet_node::base::private::Private;
 use carnet_node::chart::{Resource, ResourceKey};
+use carnet_node::records::compact::{CompactReport, Thrift};
 use carnet_node::records::import::Source;
 use carnet_node::records::joining::Applicant;
 use carnet_node::records::membership::{Invite, PracticeSecret};
 use carnet_node::records::{Founded, Init, Records};
 use carnet_node::vault::{RecoveryCode, UnlockMethod, UnlockSecret, Unlocked};
 use carnet_sync_protocol::certificate::{Capabilities, Role};
+use carnet_sync_protocol::entry::Run;
 use carnet_sync_protocol::id::{LogId, NodeId};
 use carnet_sync_protocol::message::{JoinAnswer, RefuseReason};
 use serde_json::Value;
@@ -169,6 +171,30 @@ impl Node {
     /// What is shown of a resource.
     pub fn show(&mut self, key: &ResourceKey) -> Value {
         self.records.read(&permit(Action::Read), key).expect("shown").resource
+    }
+
+    /// Packs whatever can be packed.
+    pub fn compact(&mut self) -> CompactReport {
+        let thrift = Thrift { entries: 2, ..Thrift::default() };
+        self.records.compact(&permit(Action::Operate), thrift, false).expect("packed")
+    }
+
+    /// Notes what another node holds, as a sync does.
+    pub fn hears_of(&mut self, peer: &Self) {
+        let frontier = peer.records.frontier();
+        self.records.note_peer_frontier(&peer.id(), frontier).expect("noted");
+        self.records.commit().expect("a commit");
+    }
+
+    /// Everything that it holds, as it would be sent.
+    pub fn runs(&self) -> Vec<Run> {
+        let mut runs = Vec::new();
+        for (log, heads) in &self.records.frontier().0 {
+            for head in heads {
+                runs.extend(self.records.load(log, &[], *head, usize::MAX >> 1).expect("runs"));
+            }
+        }
+        runs
     }
 
     /// The state digest, of a node on which nothing is wrong.

@@ -6,7 +6,7 @@
 use super::{Source, is_word};
 
 /// Functions that hand out and change nothing of a chart.
-const WITHOUT: [(&str, &str); 59] = [
+const WITHOUT: [(&str, &str); 63] = [
     ("init", "founds a practice: there is nothing to see yet"),
     ("restore", "makes a node of ciphertext and the recovery code, which is asked for"),
     ("open", "opens the directory, locked"),
@@ -49,6 +49,10 @@ const WITHOUT: [(&str, &str); 59] = [
     ("authorize", "makes the permits"),
     ("tighten", "takes rights away"),
     ("let_unlock", "keeps a way in that the roster allows, after a password was found right"),
+    ("compact_slice", "goes on with what a permit began"),
+    ("give_room_back", "the length of a file"),
+    ("ledger_bytes", "the length of a file"),
+    ("saved_document_bytes", "how much there is"),
     ("note_settings", "adds to the trail"),
     ("note_refused", "adds to the trail"),
     ("limit_growth", "bounds the files, shows nothing"),

@@ -607,6 +607,9 @@ catalogue! {
     ProblemLocked:
         "Locked: it receives and passes on, and shows nothing. Open it with `carnet unlock`.",
         "Verrouillé : il reçoit et transmet, et ne montre rien. Ouvrez-le par `carnet unlock`.";
+    ProblemPacked:
+        "{count} {count|entry is|entries are} packed, and {count|goes|go} to a node that lacks {count|it|them} once this one is unlocked, or from another.",
+        "{count} {count|entrée est|entrées sont} en paquets, et {count|ira|iront} au nœud à qui {count|elle manque|elles manquent} une fois celui-ci ouvert, ou depuis un autre.";
     ProblemUnprotected:
         "Unprotected if stolen: the key file lies beside the data. Move it to another disk.",
         "Sans protection en cas de vol : le fichier-clé est à côté des données. Mettez-le sur un autre disque.";
@@ -777,6 +780,21 @@ catalogue! {
     VerifyFailed:
         "Something does not hold: {entries} {entries|entry|entries}, {signatures} {signatures|signature|signatures}, {documents} {documents|document|documents}, {conflicts} open {conflicts|conflict|conflicts}.",
         "Quelque chose est faux : {entries} {entries|entrée|entrées}, {signatures} {signatures|signature|signatures}, {documents} {documents|document|documents}, {conflicts} {conflicts|conflit ouvert|conflits ouverts}.";
+    CompactDone:
+        "{entries} {entries|entry|entries} of {documents} {documents|document|documents} packed in {seconds} s: {before} became {after}, log.db {log_before} became {log_after}.",
+        "{entries} {entries|entrée|entrées} de {documents} {documents|document|documents} en paquets en {seconds} s : {before} sont devenus {after}, log.db {log_before} est devenu {log_after}.";
+    CompactWould:
+        "{entries} {entries|entry|entries} of {documents} {documents|document|documents} would be packed: {before} would become {after}. Nothing was changed.",
+        "{entries} {entries|entrée|entrées} de {documents} {documents|document|documents} seraient en paquets : {before} deviendraient {after}. Rien n'a été changé.";
+    CompactNothing:
+        "There is nothing that would be worth packing.",
+        "Il n'y a rien qui vaille d'être mis en paquets.";
+    CompactWaiting:
+        "{waiting} {waiting|entry waits|entries wait} until all nodes of the practice hold {waiting|it|them}: {sites}.",
+        "{waiting} {waiting|entrée attend|entrées attendent} que ces nœuds {waiting|la|les} détiennent aussi : {sites}.";
+    CompactKept:
+        "{kept} {kept|entry stays|entries stay} as {kept|it is|they are}, sealed otherwise than this node seals.",
+        "{kept} {kept|entrée reste telle quelle, scellée|entrées restent telles quelles, scellées} autrement que ce nœud ne scelle.";
     DigestIs:
         "State {digest}",
         "État {digest}";
@@ -838,6 +856,9 @@ catalogue! {
     PhaseRestore:
         "Opening the backup",
         "Ouverture de la sauvegarde";
+    PhaseCompact:
+        "Packing",
+        "Mise en paquets";
     PhaseVerify:
         "Verifying",
         "Vérification";

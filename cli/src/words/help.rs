@@ -54,6 +54,7 @@ const FRENCH: &[(&str, &str)] = &[
     ),
     ("export", "Sortir les ressources en NDJSON ou en un lot"),
     ("verify", "Vérifier chaque chaîne, signature, empreinte, et l'index"),
+    ("compact", "Mettre en paquets ce que tous les nœuds détiennent, pour gagner de la place"),
     ("login", "Ouvrir une session : les commandes qui suivent sont de cette personne"),
     ("logout", "Fermer la session de cet appareil"),
     ("pin", "Un code court pour changer de place à un appareil partagé"),

@@ -12,6 +12,7 @@ pub use restore::{
     take_settings,
 };
 
+use super::compact::opener;
 use super::open::{ledger_path, read_roster};
 use super::read::instant;
 use super::verify::{Chains, VerifyReport};
@@ -21,7 +22,7 @@ use crate::base::environment::Environment;
 use crate::base::file::sync_directory;
 use crate::store::StoreError;
 use crate::store::ledger::Ledger;
-use crate::vault::{BackupReader, Keyring};
+use crate::vault::{BackupReader, KeyBook, Keyring};
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Read};
@@ -48,6 +49,8 @@ pub type Step<'a> = &'a mut dyn FnMut(&str, u64, u64);
 pub struct Backup {
     dir: PathBuf,
     environment: Environment,
+    /// What opens packs, unless the node is locked.
+    keys: Option<KeyBook>,
 }
 
 /// A backup that was made.
@@ -71,7 +74,8 @@ impl Records {
     pub fn begin_backup(&mut self, permit: &Permit) -> Result<Backup, RecordsError> {
         self.require(permit, Action::Operate)?;
         self.note_event(self.event_of(permit, "backup"));
-        Ok(Backup { dir: self.dir.clone(), environment: self.environment.clone() })
+        let keys = self.charts.as_ref().map(|charts| charts.keys.clone());
+        Ok(Backup { dir: self.dir.clone(), environment: self.environment.clone(), keys })
     }
 }
 
@@ -104,7 +108,11 @@ impl Backup {
     ) -> Result<Made, RecordsError> {
         step("copy", 0, 0);
         Ledger::open_read_only(&ledger_path(&self.dir))?.copy_to(copy)?;
-        let report = check(&Ledger::open_read_only(copy)?, step)?;
+        let mut ledger = Ledger::open_read_only(copy)?;
+        let practice = ledger.practice();
+        ledger.set_opener(self.keys.clone().map(|keys| opener(practice, keys)));
+        let report = check(&ledger, step)?;
+        drop(ledger);
         if let Some(problem) = report.problems.first() {
             // Rather no new backup than one that takes the place of a sound one.
             return Err(StoreError::corrupt(&ledger_path(&self.dir), problem.as_str()).into());

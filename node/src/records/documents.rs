@@ -163,6 +163,11 @@ impl Records {
         Ok(())
     }
 
+    /// The bytes of all documents as the index keeps them, saved and compressed; for measurements.
+    pub fn saved_document_bytes(&self) -> Result<u64, RecordsError> {
+        Ok(self.charts()?.index.document_bytes()?)
+    }
+
     fn load_document(&mut self, id: &DocumentId) -> Result<Resident, RecordsError> {
         let actor = self.actor()?;
         let saved = self.charts()?.index.document(id)?.and_then(|row| {

@@ -6,7 +6,6 @@
 //! while the node was locked, before a power cut of which the index came back older) is found by
 //! comparing, and the documents concerned are shown anew.
 
-use super::open::PAGE;
 use super::project::is_chart;
 use super::{Records, RecordsError};
 use crate::access::statement::Ruling;
@@ -65,16 +64,7 @@ impl Records {
         for log in changed {
             let accepted = before.get(log).into_iter().chain(now.get(log)).min().copied();
             let accepted = accepted.unwrap_or(0);
-            let mut arrival = 0;
-            loop {
-                let page = self.ledger.of_channel(log.channel, arrival, PAGE)?;
-                let Some(last) = page.last() else { break };
-                arrival = last.arrival;
-                let headers = page.iter().map(|held| &held.entry.header);
-                let behind =
-                    headers.filter(|header| header.log == *log && header.sequence > accepted);
-                documents.extend(behind.map(|header| header.document));
-            }
+            documents.extend(self.ledger.documents_after(log, accepted)?);
         }
         Ok(documents)
     }

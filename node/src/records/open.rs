@@ -1,5 +1,6 @@
 //! Founding a practice, opening a node's directory, unlocking and locking it.
 
+use super::compact::opener;
 use super::documents::Documents;
 use super::transaction::Transaction;
 use super::{Charts, Matter, Records, RecordsError};
@@ -163,10 +164,13 @@ impl Records {
             {
                 // Suspended while the node was locked: it learns so only now.
                 self.charts = None;
+                self.hand_keys();
                 let actor = id.clone();
                 return Err(Denial::Standing { actor }.into());
             }
         }
+        // A session may wait for what could not be made again before.
+        self.tell_anew()?;
         self.tend_keys()
     }
 
@@ -194,6 +198,7 @@ impl Records {
         self.commit_early()?;
         self.charts = None;
         self.joint.forget();
+        self.hand_keys();
         Ok(())
     }
 
@@ -220,6 +225,7 @@ impl Records {
             staff: StaffRoster::default(),
             staff_said: Vec::new(),
         });
+        self.hand_keys();
         self.read_staff()?;
         self.take_up_waiting()
     }
@@ -240,6 +246,14 @@ impl Records {
         if let Some(charts) = &mut self.charts {
             charts.keys = KeyBook::read(&self.roster, charts.unlocked.hpke());
         }
+        self.hand_keys();
+    }
+
+    /// Lets the ledger open its packs with the keys at hand, or no more.
+    fn hand_keys(&mut self) {
+        let practice = self.practice();
+        let keys = self.charts.as_ref().map(|charts| charts.keys.clone());
+        self.ledger.set_opener(keys.map(|keys| opener(practice, keys)));
     }
 
     /// Lets the recovery code unlock this node too.

@@ -1,5 +1,6 @@
 //! A practice restored on a new machine: any node's ciphertext and the recovery code are enough.
 
+use super::compact::opener;
 use super::open::{CERTIFICATE_MS, claim_directory, create_keyring, ledger_path};
 use super::{Records, RecordsError};
 use crate::base::environment::Environment;
@@ -10,7 +11,7 @@ use crate::vault::RecoveryCode;
 use crate::vault::UnlockMethod;
 use carnet_sync_protocol::certificate::{Capabilities, Certificate, CertificateBody, Role};
 use carnet_sync_protocol::frontier::Head;
-use carnet_sync_protocol::id::LogId;
+use carnet_sync_protocol::id::{Channel, LogId};
 use std::path::Path;
 
 /// Bytes of ciphertext copied in one piece.
@@ -30,13 +31,13 @@ impl Records {
         site: &str,
         unlock: &UnlockMethod,
     ) -> Result<Self, RecordsError> {
-        let source = Ledger::open_read_only(&ledger_path(from))?;
+        let mut source = Ledger::open_read_only(&ledger_path(from))?;
         let practice = source.practice();
         let directory_lock = claim_directory(dir)?;
         let (keyring, unlocked) = create_keyring(dir, &environment, unlock)?;
         let ledger = Ledger::create(&ledger_path(dir), practice)?;
         let mut records = Self::assemble(dir, environment, directory_lock, ledger, keyring)?;
-        records.copy_from(&source)?;
+        records.copy_from(&source, |log| log.channel == Channel::Control)?;
         let statement = records.roster.practice_statement().ok_or_else(|| {
             RecordsError::Refused(format!(
                 "{} does not hold the practice's founding statement; try the directory of another node",
@@ -44,6 +45,10 @@ impl Records {
             ))
         })?;
         let practice_key = code.recover_practice(statement)?;
+        // The code opens every epoch; from here on the new node's own key does too.
+        let keys = KeyBook::read(&records.roster, &code.secret());
+        source.set_opener(Some(opener(practice, keys.clone())));
+        records.copy_from(&source, |log| log.channel != Channel::Control)?;
         let now = records.environment.unix_ms();
         let certificate = Certificate::issue(
             CertificateBody {
@@ -62,8 +67,6 @@ impl Records {
         .into_certificate();
         records.open_charts(unlocked)?;
         records.write_statement(&ControlStatement::Certificate(Box::new(certificate.clone())))?;
-        // The code opens every epoch; from here on the new node's own key does too.
-        let keys = KeyBook::read(&records.roster, &code.secret());
         for statement in keys.fill_wraps(&records.environment, &records.roster) {
             records.write_statement(&statement)?;
         }
@@ -76,12 +79,16 @@ impl Records {
         Ok(records)
     }
 
-    fn copy_from(&mut self, source: &Ledger) -> Result<(), RecordsError> {
-        // Logs are ordered by channel, so that certificates come before what they certify. The
-        // control channel may need a second look: its logs certify one another.
-        let logs: Vec<(LogId, Vec<Head>)> =
-            source.frontier().0.iter().map(|(log, heads)| (*log, heads.clone())).collect();
-        let mut left = logs;
+    /// Copies some logs. The control channel, which comes first, may need a second look: its logs
+    /// certify one another.
+    fn copy_from(
+        &mut self,
+        source: &Ledger,
+        wanted: impl Fn(&LogId) -> bool,
+    ) -> Result<(), RecordsError> {
+        let logs = source.frontier().0.iter().filter(|(log, _)| wanted(log));
+        let mut left: Vec<(LogId, Vec<Head>)> =
+            logs.map(|(log, heads)| (*log, heads.clone())).collect();
         while !left.is_empty() {
             let before = left.len();
             let mut refused = Vec::new();

@@ -71,6 +71,8 @@ pub enum Problem {
     Withheld(u64),
     /// Nothing can be read or written here until somebody unlocks the node.
     Locked,
+    /// So many entries are packed, and go to who lacks them once somebody unlocks the node.
+    Packed(u64),
     /// The key lies beside the data.
     Unprotected,
     /// So many conflicts wait for a person.
@@ -94,6 +96,7 @@ impl Problem {
             Self::Quarantine(_) => "quarantine",
             Self::Withheld(_) => "withheld",
             Self::Locked => "locked",
+            Self::Packed(_) => "packed",
             Self::Unprotected => "unprotected",
             Self::Conflicts(_) => "conflicts",
             Self::Unreadable(_) => "unreadable",
@@ -113,6 +116,7 @@ impl Problem {
             Self::Certificate(_)
             | Self::Withheld(_)
             | Self::Locked
+            | Self::Packed(_)
             | Self::Unprotected
             | Self::Conflicts(_)
             | Self::Unreadable(_)
@@ -127,6 +131,7 @@ impl Problem {
             | Self::Statements(count)
             | Self::Quarantine(count)
             | Self::Withheld(count)
+            | Self::Packed(count)
             | Self::Conflicts(count)
             | Self::Unreadable(count)
             | Self::Waiting(count) => Some(*count),
@@ -232,6 +237,7 @@ impl Records {
             ]);
         } else {
             problems.push(Problem::Locked);
+            counted.push(Problem::Packed(self.ledger.packed()?.entries));
         }
         if self.keyring.protection() == Protection::KeyBesideData {
             problems.push(Problem::Unprotected);

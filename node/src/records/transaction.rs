@@ -87,6 +87,15 @@ impl Records {
         Ok(())
     }
 
+    /// Has the next commit tell the heads of every log once more, if something is packed: sessions
+    /// then look again for what they found nothing of.
+    pub(super) fn tell_anew(&mut self) -> Result<(), RecordsError> {
+        if self.ledger.packed()?.packs > 0 {
+            self.transaction.untold.extend(self.ledger.logs());
+        }
+        Ok(())
+    }
+
     /// Does a call whole or not at all; not durable before the next commit.
     pub(super) fn whole<T>(
         &mut self,

@@ -483,9 +483,8 @@ impl Records {
         &self,
         document: &DocumentId,
     ) -> Result<Channel, RecordsError> {
-        let held = self.ledger.of_document(document, 0, 1)?;
-        held.first()
-            .map(|held| held.entry.header.log.channel)
+        self.ledger
+            .channel_of(document)?
             .filter(|channel| is_chart(*channel))
             .ok_or_else(|| RecordsError::Bug("an indexed document without entries".to_owned()))
     }

@@ -5,6 +5,7 @@ mod audit;
 mod backup;
 pub(super) mod bulk;
 pub(super) mod charts;
+mod compact;
 mod health;
 mod keys;
 mod logins;
@@ -70,6 +71,7 @@ pub async fn execute(
         Request::Status => health::status(node).await,
         Request::Verify => health::verify(node, who, reporter).await,
         Request::Backup { to } => backup::backup(node, who, to, reporter).await,
+        Request::Compact { dry_run } => compact::compact(node, who, dry_run, &reporter).await,
         Request::Import { files } => bulk::import(node, who, files, reporter).await,
         Request::Export { patient } => bulk::export(node, who, patient, &reporter).await,
         Request::Staff(request) => staff::execute(node, who, request).await,
@@ -265,7 +267,15 @@ mod tests {
         execute(&node, Request::Export { patient: None }, reporter).await.expect("exported");
         let Some(Progress::Item(exported)) = reports.recv().await else { panic!("no resource") };
         assert_eq!(exported["birthDate"], "1987-03-12");
-        assert_eq!(ask(&node, Request::Verify).await.expect("verified")["ok"], true);
+        let before = ask(&node, Request::Verify).await.expect("verified");
+        assert_eq!(before["ok"], true);
+        let compact = |dry_run| Request::Compact { dry_run };
+        let dry = ask(&node, compact(true)).await.expect("looked at");
+        let done = ask(&node, compact(false)).await.expect("packed");
+        assert_eq!((&dry["entries"], &dry["dry_run"]), (&done["entries"], &json!(true)));
+        assert_eq!(done["waiting_for"], json!([]));
+        let after = ask(&node, Request::Verify).await.expect("verified");
+        assert_eq!((&after["ok"], &after["state_digest"]), (&json!(true), &before["state_digest"]));
         let resolve = Request::ChartResolve {
             resource: "Patient/p1".into(),
             element: "birthDate".into(),

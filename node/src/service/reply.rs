@@ -273,6 +273,10 @@ pub struct Verified {
     pub entries: u64,
     /// Signatures checked.
     pub signatures: u64,
+    /// Of the entries, those in packs for which there is no key at hand: of these, only chains,
+    /// signatures and the packs' hashes were checked.
+    #[serde(default)]
+    pub closed: u64,
     /// Documents rebuilt.
     pub documents: u64,
     /// Open conflicts.
@@ -281,6 +285,33 @@ pub struct Verified {
     pub state_digest: String,
     /// What does not hold.
     pub problems: Vec<String>,
+}
+
+/// What compaction did, or would do.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Compacted {
+    /// Whether nothing was changed.
+    pub dry_run: bool,
+    /// Documents of which something was packed; a log of the trail counts as one.
+    pub documents: u64,
+    /// Entries that were packed and had not been.
+    pub entries: u64,
+    /// Packs that were made.
+    pub packs: u64,
+    /// Bytes of what these took the place of.
+    pub bytes_before: u64,
+    /// Bytes of these packs.
+    pub bytes_after: u64,
+    /// Entries that stay as they are, since they would not come out the same here.
+    pub kept: u64,
+    /// Entries that stay as they are until all nodes hold them that this one syncs with.
+    pub waiting: u64,
+    /// The sites of those that are not known to hold everything.
+    pub waiting_for: Vec<String>,
+    /// Bytes of log.db before and after; the same in a dry run.
+    pub log_bytes: (u64, u64),
+    /// How long it took.
+    pub seconds: f64,
 }
 
 /// A conflict that awaits a person.

@@ -327,6 +327,11 @@ pub enum Request {
         /// The file, or a directory for a file of its own name; absolute.
         to: PathBuf,
     },
+    /// Packs the ledger.
+    Compact {
+        /// Says what that would save, and changes nothing.
+        dry_run: bool,
+    },
     /// Hands out the practice key, sealed.
     PracticeExportKey {
         /// What opens it now.
@@ -438,13 +443,14 @@ impl Request {
                 | Self::Sync { .. }
                 | Self::Status
                 | Self::Verify
+                | Self::Compact { .. }
                 | Self::Backup { .. }
         )
     }
 
     /// Whether the charts must be open for it.
     pub const fn needs_unlock(&self) -> bool {
-        !self.is_anybodys() || matches!(self, Self::Verify)
+        !self.is_anybodys() || matches!(self, Self::Verify | Self::Compact { .. })
     }
 }
 

@@ -50,6 +50,23 @@ impl Database {
         Self::connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)
     }
 
+    /// Stands for the database at `path` while nothing may have it open.
+    pub(super) fn nowhere(path: &Path) -> Result<Self> {
+        let connection = Connection::open_in_memory();
+        let connection = connection.map_err(|error| StoreError::sqlite(path, &error))?;
+        Ok(Self::of(connection, path))
+    }
+
+    fn of(connection: Connection, path: &Path) -> Self {
+        Self {
+            connection,
+            path: path.to_owned(),
+            depth: 0,
+            #[cfg(test)]
+            fails: std::cell::Cell::default(),
+        }
+    }
+
     fn connect(path: &Path, flags: OpenFlags) -> Result<Self> {
         match path.try_exists() {
             Ok(true) => {}
@@ -61,13 +78,7 @@ impl Database {
         let connection = Connection::open_with_flags(path, flags).map_err(at)?;
         connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
         connection.busy_timeout(BUSY_TIMEOUT).map_err(at)?;
-        Ok(Self {
-            connection,
-            path: path.to_owned(),
-            depth: 0,
-            #[cfg(test)]
-            fails: std::cell::Cell::default(),
-        })
+        Ok(Self::of(connection, path))
     }
 
     /// Lets the next commit fail.

@@ -90,6 +90,21 @@ pub enum StoreError {
         /// Why.
         reason: String,
     },
+    /// What was asked for lies in a pack, which nobody can open while the node is locked.
+    #[error("what was asked for lies packed in {}; unlock this node first", .path.display())]
+    Closed {
+        /// The file.
+        path: PathBuf,
+    },
+    /// What was put into a pack does not come out of it as it was.
+    #[error(
+        "entries did not come out of a pack in {} as they were; they stay as they are, please report this",
+        .path.display()
+    )]
+    Unproved {
+        /// The file.
+        path: PathBuf,
+    },
     /// A run belongs to another practice.
     #[error("a run of practice {found} was offered to this one's ledger; check the peer")]
     ForeignPractice {

@@ -13,20 +13,25 @@ mod append;
 mod branch;
 mod held;
 mod load;
+mod packs;
 mod read;
+mod room;
 mod schema;
 #[cfg(test)]
 mod tests;
 
 pub use append::Appended;
+pub use packs::{Acknowledged, Group, NewPack, OpenPack, Opener, Opening, Pack, Packed, Slot};
 pub use read::{Held, Stamp};
 
-use super::database::{Database, remove};
+use super::database::{Database, companion, remove};
 use super::error::StoreError;
 use carnet_sync_protocol::frontier::Frontier;
 use carnet_sync_protocol::id::{LogId, PracticeId};
 use held::{Known, Undo};
+use packs::OpenPacks;
 use schema::SCHEMA;
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -43,6 +48,8 @@ pub struct Ledger {
     frontier: Frontier,
     last_arrival: u64,
     undo: Vec<Undo>,
+    opener: Option<Box<dyn Opener>>,
+    open_packs: RefCell<OpenPacks>,
 }
 
 impl std::fmt::Debug for Ledger {
@@ -55,6 +62,8 @@ impl Ledger {
     /// Makes the empty ledger of a practice.
     pub fn create(path: &Path, practice: PracticeId) -> Result<Self> {
         let mut database = Database::create(path)?;
+        // So that pages that come free can be given back.
+        database.batch("PRAGMA auto_vacuum = INCREMENTAL")?;
         durable(&database)?;
         SCHEMA.install(&mut database)?;
         let directory = path.parent().unwrap_or(Path::new("."));
@@ -67,6 +76,8 @@ impl Ledger {
 
     /// Opens a ledger; one of an older schema is upgraded first.
     pub fn open(path: &Path) -> Result<Self> {
+        // A kill left it behind.
+        remove(&companion(path, ".new"))?;
         SCHEMA.upgrade(path)?;
         let database = Database::open(path)?;
         durable(&database)?;
@@ -77,7 +88,10 @@ impl Ledger {
     /// knows the frontier of the moment at which it was opened.
     pub fn open_read_only(path: &Path) -> Result<Self> {
         let database = Database::open_read_only(path)?;
-        SCHEMA.version(&database)?;
+        if SCHEMA.version(&database)? == 1 {
+            // It can't be upgraded here, and what the newer one has more is empty.
+            database.batch(schema::FIRST_AS_SECOND)?;
+        }
         Self::read(database)
     }
 
@@ -92,8 +106,16 @@ impl Ledger {
     }
 
     fn empty(database: Database, practice: PracticeId) -> Self {
-        let (logs, frontier, undo) = (BTreeMap::new(), Frontier::default(), Vec::new());
-        Self { database, practice, logs, frontier, last_arrival: 0, undo }
+        Self {
+            database,
+            practice,
+            logs: BTreeMap::new(),
+            frontier: Frontier::default(),
+            last_arrival: 0,
+            undo: Vec::new(),
+            opener: None,
+            open_packs: RefCell::default(),
+        }
     }
 
     /// Writes a copy into a new file, as the ledger stands at this moment; another connection may
@@ -144,6 +166,7 @@ impl Ledger {
 
     /// Gives the whole transaction up, with the savepoints in it.
     pub fn rollback(&mut self) {
+        self.forget_open_packs();
         while !self.undo.is_empty() {
             self.undo_known();
         }
@@ -201,6 +224,7 @@ impl Ledger {
                 Ok(())
             }
             Err(error) => {
+                self.forget_open_packs();
                 self.undo_known();
                 Err(error)
             }
@@ -209,6 +233,7 @@ impl Ledger {
 
     /// Undoes what was done since the innermost savepoint, and closes it.
     pub fn rollback_to(&mut self) -> Result<()> {
+        self.forget_open_packs();
         self.undo_known();
         self.database.undo()
     }
@@ -256,6 +281,7 @@ impl Ledger {
     pub fn integrity_check(&self) -> Result<Vec<String>> {
         let mut problems = self.database.integrity_check()?;
         problems.extend(self.check_branches()?);
+        problems.extend(self.check_packs()?);
         Ok(problems)
     }
 }

@@ -72,6 +72,8 @@ impl Schema {
         remove(&fresh)?;
         // Made beforehand, so that it is readable by its owner only.
         Database::create(&fresh)?.close()?;
+        // The copy takes it over: pages that come free can be given back.
+        old.batch("PRAGMA auto_vacuum = INCREMENTAL")?;
         old.write("VACUUM INTO ?1", [fresh.to_string_lossy()])?;
         // The old file must be whole by itself before it is set aside without its companions.
         old.batch("PRAGMA wal_checkpoint(TRUNCATE)")?;

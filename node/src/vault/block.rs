@@ -290,7 +290,7 @@ fn named<T>(table: &[T], place: u16) -> Result<&T, VaultError> {
 }
 
 /// The change of an entry, if sealing it here gives these very bytes.
-fn renewable(keys: &KeyBook, header: &Header, payload: &[u8]) -> Option<Vec<u8>> {
+pub fn renewable(keys: &KeyBook, header: &Header, payload: &[u8]) -> Option<Vec<u8>> {
     let key = keys.epoch(&header.epoch)?;
     let change = open(key, header, payload).ok()?;
     let again = seal(key, header, &change).ok()?;

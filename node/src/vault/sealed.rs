@@ -53,17 +53,31 @@ impl EpochKey {
         Check::from_hash(&hasher.finalize())
     }
 
+    /// The key under which packs are sealed.
+    pub(super) fn pack_key(&self) -> Secret {
+        cipher::derive(&self.secret, "carnet 2026 pack key v1")
+    }
+
+    /// The nonce of a pack, computed like those of changes, and never one of theirs.
+    pub(super) fn commit_pack(&self, associated: &[u8], text: &[u8]) -> [u8; NONCE_SIZE] {
+        keyed(&cipher::derive(&self.secret, "carnet 2026 pack nonce v1"), associated, text)
+    }
+
     /// The nonce of a change: a keyed commitment to the change and its place.
     fn commit(&self, associated: &[u8], change: &[u8]) -> [u8; NONCE_SIZE] {
-        let mut hasher = blake3::Hasher::new_keyed(self.commitment.expose());
-        for part in [associated, change] {
-            hasher.update(&(part.len() as u64).to_be_bytes());
-            hasher.update(part);
-        }
-        let mut nonce = [0; NONCE_SIZE];
-        hasher.finalize_xof().fill(&mut nonce);
-        nonce
+        keyed(&self.commitment, associated, change)
     }
+}
+
+fn keyed(key: &Secret, associated: &[u8], text: &[u8]) -> [u8; NONCE_SIZE] {
+    let mut hasher = blake3::Hasher::new_keyed(key.expose());
+    for part in [associated, text] {
+        hasher.update(&(part.len() as u64).to_be_bytes());
+        hasher.update(part);
+    }
+    let mut nonce = [0; NONCE_SIZE];
+    hasher.finalize_xof().fill(&mut nonce);
+    nonce
 }
 
 impl fmt::Debug for EpochKey {
@@ -88,7 +102,7 @@ pub struct Sealed {
 pub fn seal(key: &EpochKey, header: &Header, change: &[u8]) -> Result<Sealed, VaultError> {
     let mut text = compress::compress(header.codec, change)?;
     if is_padded(header) {
-        pad(&mut text);
+        pad(&mut text, true);
     }
     if text.len() + TAG_SIZE > PAYLOAD_BYTES_MAX {
         return Err(VaultError::TooLarge { max: PAYLOAD_BYTES_MAX });
@@ -139,13 +153,15 @@ fn is_padded(header: &Header) -> bool {
     header.log.channel == Channel::Restricted
 }
 
-/// One marking byte, then zeros to the next step (ISO/IEC 7816-4).
-fn pad(text: &mut Vec<u8>) {
+/// One marking byte, then zeros to the next step (ISO/IEC 7816-4), or none.
+pub(super) fn pad(text: &mut Vec<u8>, to_step: bool) {
     text.push(0x80);
-    text.resize(text.len().next_multiple_of(PADDING_STEP), 0);
+    if to_step {
+        text.resize(text.len().next_multiple_of(PADDING_STEP), 0);
+    }
 }
 
-fn unpadded(text: &[u8]) -> Result<&[u8], VaultError> {
+pub(super) fn unpadded(text: &[u8]) -> Result<&[u8], VaultError> {
     let mark = text.iter().rposition(|byte| *byte != 0).ok_or(VaultError::Malformed)?;
     if text[mark] == 0x80 { Ok(&text[..mark]) } else { Err(VaultError::Malformed) }
 }

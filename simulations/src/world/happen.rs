@@ -39,6 +39,7 @@ impl World {
             What::Meddle => self.meddle(at, &mut chance),
             What::Rogue => return self.rogue(at, &mut chance),
             What::Stick => return self.write_stick(at, &mut chance),
+            What::Compact => return self.compact(at, &mut chance),
         }
         Ok(())
     }

@@ -26,8 +26,8 @@ pub(super) struct LogState {
     pub asked: Vec<Head>,
     /// Runs that were sent and not acknowledged, oldest first.
     pub flight: VecDeque<Flight>,
-    /// The ledger had nothing to load. Kept until this side's heads change, so that one
-    /// inconsistent log neither loops nor blocks the others.
+    /// The ledger had nothing to load. Kept until this side's heads change or are told again, so
+    /// that one log that can't be loaded neither loops nor blocks the others.
     pub barren: bool,
     /// The other side does not take it.
     pub refused_by_peer: Option<RefuseReason>,
@@ -50,6 +50,10 @@ impl LogState {
     /// branch, so the sum of their sequences tells newer from older.
     pub fn advance(&mut self, heads: &[Head]) -> bool {
         let sum = |heads: &[Head]| heads.iter().map(|head| u128::from(head.sequence)).sum::<u128>();
+        if heads == self.own {
+            // Told once more: the ledger may have now what it could not load.
+            self.barren = false;
+        }
         if sum(heads) <= sum(&self.own) {
             return false;
         }

@@ -101,6 +101,11 @@ impl Index {
         })
     }
 
+    /// The bytes of all saved documents.
+    pub fn document_bytes(&self) -> Result<u64> {
+        self.database.count("SELECT coalesce(sum(length(bytes)), 0) FROM document")
+    }
+
     /// Forgets a saved document, and what of it waits or was set aside: it is to be replayed.
     pub fn remove_document(&mut self, id: &DocumentId) -> Result<()> {
         for table in ["pending", "quarantine"] {

@@ -6,6 +6,7 @@
 
 use super::append::ITEM_BYTES;
 use super::branch::Piece;
+use super::packs::Restored;
 use super::{Ledger, Result};
 use crate::store::error::StoreError;
 use carnet_sync_protocol::entry::{Codec, HybridTime, SignatureBytes};
@@ -23,21 +24,24 @@ struct Step {
     sequence: u64,
     item: RunItem,
     signature: Option<SignatureBytes>,
+    /// The pack in which its payload is, and its arrival.
+    packed: Option<(i64, u64)>,
 }
 
 impl Step {
     const COLUMNS: &str = "SELECT e.id, e.branch, e.sequence, d.id, p.id, e.codec, e.time, e.nonce,
-            e.signature, e.payload
+            e.signature, e.payload, e.pack, e.arrival
         FROM entries e LEFT JOIN documents d USING (document) LEFT JOIN epochs p USING (epoch)";
 
     fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
+        let pack: Option<i64> = row.get(10)?;
         let item = RunItem {
             document: row.get::<_, Option<_>>(3)?.map_or(DocumentId::ZERO, DocumentId),
             epoch: row.get::<_, Option<_>>(4)?.map_or(EpochId::ZERO, EpochId),
             codec: Codec(row.get(5)?),
             time: HybridTime(row.get::<_, i64>(6)? as u64),
             nonce: row.get::<_, Option<_>>(7)?.unwrap_or_default(),
-            payload: row.get(9)?,
+            payload: if pack.is_none() { row.get(9)? } else { Vec::new() },
         };
         Ok(Self {
             id: EntryId(row.get(0)?),
@@ -47,6 +51,10 @@ impl Step {
             signature: row
                 .get::<_, Option<[u8; 64]>>(8)?
                 .map(|bytes| SignatureBytes::from_bytes(&bytes)),
+            packed: match pack {
+                Some(pack) => Some((pack, row.get::<_, i64>(11)? as u64)),
+                None => None,
+            },
         })
     }
 
@@ -116,6 +124,16 @@ impl Cutter {
         self.open = rest;
     }
 
+    /// The runs up to where the way could be gone; one that has left it leads nowhere.
+    fn end_early(mut self) -> Vec<Run> {
+        if self.astray {
+            self.runs.pop();
+        } else {
+            self.cut();
+        }
+        self.runs
+    }
+
     /// Makes a run of the open entries, which end at the signed entry `last`.
     fn emit(&mut self, last: EntryId, signature: SignatureBytes) {
         let steps = std::mem::take(&mut self.open);
@@ -134,6 +152,9 @@ impl Ledger {
     /// They follow the branch of `until`, and end where a signature is stored: if there is none at
     /// `until` itself, at the next one. In a forked log a run may carry entries of a sibling
     /// branch, where only their signature vouches for what both share.
+    ///
+    /// Where an entry is packed and there is no key for its pack, they end before it: there may be
+    /// none.
     pub fn load(
         &self,
         log: &LogId,
@@ -155,22 +176,43 @@ impl Ledger {
             let range = (piece.branch, piece.first.max(from + 1) as i64, piece.last as i64);
             let done = self.database.until(&sql, range, Step::read, |step| {
                 self.take(&mut cutter, step, until, bytes_max)
-            })?;
-            if done.is_some() {
-                break;
+            });
+            match done {
+                Ok(None) => {}
+                Ok(Some(())) => break,
+                Err(StoreError::Closed { .. }) => return Ok(cutter.end_early()),
+                Err(error) => return Err(error),
             }
         }
         cutter.cut();
         Ok(cutter.runs)
     }
 
+    /// Makes the payload of a packed entry again.
+    fn restore_step(&self, log: &LogId, step: &mut Step) -> Result<()> {
+        let Some((pack, arrival)) = step.packed else { return Ok(()) };
+        let header = step.item.header(self.practice, *log, step.sequence, EntryId::ZERO);
+        match self.restore(pack, arrival, &header)? {
+            Restored::Made(sealed) => {
+                (step.item.nonce, step.item.payload) = (sealed.nonce, sealed.payload);
+                Ok(())
+            }
+            Restored::NoKey => Err(StoreError::Closed { path: self.path().to_owned() }),
+            Restored::Damaged => {
+                let detail = format!("entry {arrival} does not come out of its pack");
+                Err(StoreError::corrupt(self.path(), detail))
+            }
+        }
+    }
+
     fn take(
         &self,
         cutter: &mut Cutter,
-        step: Step,
+        mut step: Step,
         until: Head,
         bytes_max: usize,
     ) -> Result<ControlFlow<()>> {
+        self.restore_step(&cutter.log, &mut step)?;
         let any = !cutter.astray && (!cutter.runs.is_empty() || cutter.signed > 0);
         if any && cutter.all_bytes + step.bytes() > bytes_max {
             return Ok(ControlFlow::Break(()));
@@ -230,12 +272,14 @@ impl Ledger {
             Step::COLUMNS
         );
         let limit = limit::RUN_ENTRIES_MAX - shared;
-        let vouched =
-            self.database.until(&sql, (branch, from as i64, limit as i64), Step::read, |step| {
-                let end = step.signature.map(|signature| (step.id, signature));
-                cutter.open.push(step);
-                Ok(end.map_or(ControlFlow::Continue(()), ControlFlow::Break))
-            })?;
+        let log = cutter.log;
+        let range = (branch, from as i64, limit as i64);
+        let vouched = self.database.until(&sql, range, Step::read, |mut step| {
+            self.restore_step(&log, &mut step)?;
+            let end = step.signature.map(|signature| (step.id, signature));
+            cutter.open.push(step);
+            Ok(end.map_or(ControlFlow::Continue(()), ControlFlow::Break))
+        })?;
         let (last, signature) = vouched.ok_or_else(corrupt)?;
         cutter.emit(last, signature);
         cutter.previous = fork_id;

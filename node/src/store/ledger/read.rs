@@ -1,5 +1,6 @@
 //! Reading entries back, with the headers recomputed.
 
+use super::packs::Restored;
 use super::{Ledger, Result};
 use crate::store::error::StoreError;
 use carnet_sync_protocol::entry::{Codec, Entry, Header, HybridTime, SignatureBytes};
@@ -18,10 +19,13 @@ pub struct Held {
     pub entry: Entry,
     /// The author's signature over the id, where one is kept.
     pub signature: Option<SignatureBytes>,
+    /// Whether its payload lies in a pack for which there is no key at hand. Then it is empty, and
+    /// nothing tells its nonce and hash.
+    pub closed: bool,
 }
 
 impl Held {
-    /// Whether the stored id is the hash of what is stored.
+    /// Whether the stored id is the hash of what is stored; not known of what is closed.
     pub fn is_sound(&self) -> bool {
         self.entry.id == self.entry.header.id()
     }
@@ -75,9 +79,11 @@ fn read_stamp(row: &Row<'_>) -> rusqlite::Result<Stamp> {
     })
 }
 
-fn read_held(practice: PracticeId, row: &Row<'_>) -> rusqlite::Result<Held> {
+/// An entry, and the pack in which its payload is.
+fn read_held(practice: PracticeId, row: &Row<'_>) -> rusqlite::Result<(Held, Option<i64>)> {
     let stamp = read_stamp(row)?;
-    let payload: Vec<u8> = row.get(13)?;
+    let pack: Option<i64> = row.get(14)?;
+    let payload: Vec<u8> = if pack.is_none() { row.get(13)? } else { Vec::new() };
     let header = Header {
         practice,
         log: stamp.log,
@@ -88,25 +94,59 @@ fn read_held(practice: PracticeId, row: &Row<'_>) -> rusqlite::Result<Held> {
         codec: stamp.codec,
         nonce: row.get::<_, Option<_>>(11)?.unwrap_or_default(),
         time: stamp.time,
-        payload_length: payload.len() as u32,
-        payload_hash: *blake3::hash(&payload).as_bytes(),
+        payload_length: 0,
+        payload_hash: [0; 32],
     };
     let signature: Option<[u8; 64]> = row.get(12)?;
-    Ok(Held {
+    let mut held = Held {
         arrival: stamp.arrival,
-        entry: Entry { id: stamp.id, header, payload },
+        entry: Entry { id: stamp.id, header, payload: Vec::new() },
         signature: signature.map(|bytes| SignatureBytes::from_bytes(&bytes)),
-    })
+        closed: false,
+    };
+    held.fill(payload);
+    Ok((held, pack))
+}
+
+impl Held {
+    fn fill(&mut self, payload: Vec<u8>) {
+        self.entry.header.payload_length = payload.len() as u32;
+        self.entry.header.payload_hash = *blake3::hash(&payload).as_bytes();
+        self.entry.payload = payload;
+    }
 }
 
 impl Ledger {
     fn read_entries(&self, tail: &str, params: impl Params) -> Result<Vec<Held>> {
-        let sql =
-            format!("SELECT {STAMP}, {PREVIOUS}, e.nonce, e.signature, e.payload {FROM} {tail}");
-        self.database.all(&sql, params, |row| read_held(self.practice, row))
+        let sql = format!(
+            "SELECT {STAMP}, {PREVIOUS}, e.nonce, e.signature, e.payload, e.pack {FROM} {tail}"
+        );
+        let mut read = self.database.all(&sql, params, |row| read_held(self.practice, row))?;
+        // One pack after another, so that each is opened once.
+        let mut packed: Vec<(i64, usize)> = Vec::new();
+        for (place, (_, pack)) in read.iter().enumerate() {
+            packed.extend(pack.map(|pack| (pack, place)));
+        }
+        packed.sort_unstable();
+        for (pack, place) in packed {
+            let held = &mut read[place].0;
+            match self.restore(pack, held.arrival, &held.entry.header)? {
+                Restored::Made(sealed) => {
+                    held.entry.header.nonce = sealed.nonce;
+                    held.fill(sealed.payload);
+                }
+                Restored::NoKey => held.closed = true,
+                // Nothing is the payload of an entry, so its id tells.
+                Restored::Damaged => {}
+            }
+        }
+        Ok(read.into_iter().map(|(held, _)| held).collect())
     }
 
     fn checked(&self, entries: Vec<Held>) -> Result<Vec<Held>> {
+        if entries.iter().any(|held| held.closed) {
+            return Err(StoreError::Closed { path: self.path().to_owned() });
+        }
         match entries.iter().find(|held| !held.is_sound()) {
             None => Ok(entries),
             Some(held) => {
@@ -114,6 +154,11 @@ impl Ledger {
                 Err(StoreError::corrupt(self.path(), detail))
             }
         }
+    }
+
+    /// An entry by its arrival; its id is not checked.
+    pub(super) fn at_as_stored(&self, arrival: u64) -> Result<Option<Held>> {
+        Ok(self.read_entries("WHERE e.arrival = ?1", [arrival as i64])?.pop())
     }
 
     /// An entry by its id.
@@ -129,11 +174,6 @@ impl Ledger {
         Ok(self.checked(found)?.pop())
     }
 
-    /// An entry's header by its arrival.
-    pub fn header_at(&self, arrival: u64) -> Result<Option<Header>> {
-        Ok(self.at(arrival)?.map(|held| held.entry.header))
-    }
-
     /// What the row of this arrival tells, without the payload.
     pub fn stamp_at(&self, arrival: u64) -> Result<Option<Stamp>> {
         let sql = format!("SELECT {STAMP} {FROM} WHERE e.arrival = ?1");
@@ -144,6 +184,15 @@ impl Ledger {
     pub fn stamp(&self, id: &EntryId) -> Result<Option<Stamp>> {
         let sql = format!("SELECT {STAMP} {FROM} WHERE substr(e.id, 1, 8) = ?1 AND e.id = ?2");
         self.database.one(&sql, (&id.as_bytes()[..8], id.as_bytes()), read_stamp)
+    }
+
+    /// Whether an entry is held, with a signature of its own.
+    pub fn is_signed(&self, id: &EntryId) -> Result<bool> {
+        let sql = "SELECT signature IS NOT NULL FROM entries e
+                   WHERE substr(e.id, 1, 8) = ?1 AND e.id = ?2";
+        let signed =
+            self.database.one(sql, (&id.as_bytes()[..8], id.as_bytes()), |row| row.get(0))?;
+        Ok(signed.unwrap_or(false))
     }
 
     /// The next entries after an arrival. Their ids are *not* checked, so that a verification can
@@ -184,6 +233,25 @@ impl Ledger {
             AND e.arrival > ?2 ORDER BY e.arrival LIMIT ?3";
         let found = self.read_entries(tail, (document.as_bytes(), after as i64, limit as i64))?;
         self.checked(found)
+    }
+
+    /// The channel in which a document lives, if an entry of it is held.
+    pub fn channel_of(&self, document: &DocumentId) -> Result<Option<Channel>> {
+        let sql = format!(
+            "SELECT {STAMP} {FROM} WHERE e.document = (SELECT document FROM documents WHERE id = ?1)
+             ORDER BY e.arrival LIMIT 1"
+        );
+        let first = self.database.one(&sql, [document.as_bytes()], read_stamp)?;
+        Ok(first.map(|stamp| stamp.log.channel))
+    }
+
+    /// The documents of a log's entries after a sequence.
+    pub fn documents_after(&self, log: &LogId, sequence: u64) -> Result<Vec<DocumentId>> {
+        let Some(known) = self.logs.get(log) else { return Ok(Vec::new()) };
+        let sql = "SELECT DISTINCT d.id FROM branches b JOIN entries e USING (branch)
+                   JOIN documents d USING (document) WHERE b.log = ?1 AND e.sequence > ?2";
+        let row = (known.log, sequence as i64);
+        self.database.all(sql, row, |row| Ok(DocumentId(row.get(0)?)))
     }
 
     /// Every document of which an entry is held, in order.

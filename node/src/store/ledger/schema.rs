@@ -3,7 +3,7 @@
 use crate::store::migration::Schema;
 
 pub(super) const SCHEMA: Schema =
-    Schema { application: 0x6361_726c, steps: &[FIRST], counted: "entries" };
+    Schema { application: 0x6361_726c, steps: &[FIRST, SECOND], counted: "entries" };
 
 /// Logs, documents and epochs are long ids that many entries share, so that entries name them by
 /// a number. Ids of entries are found by their first 8 bytes, which keeps the index small.
@@ -58,4 +58,25 @@ CREATE TABLE receipts (
     UNIQUE (transport, id)
 );
 CREATE TABLE grants (id BLOB PRIMARY KEY, node BLOB NOT NULL, time INTEGER NOT NULL) WITHOUT ROWID;
+";
+
+/// Packs ([`super::packs`]): what `entries.pack` names has the payload of the entry, and in
+/// `entries.payload` stands how long that is. The document is none for entries of no document; the
+/// hash is that of the bytes, for whoever can't open them.
+const SECOND: &str = "
+ALTER TABLE entries ADD COLUMN pack INTEGER;
+CREATE TABLE packs (
+    pack INTEGER PRIMARY KEY,
+    document INTEGER,
+    epoch INTEGER NOT NULL,
+    entries INTEGER NOT NULL,
+    hash BLOB NOT NULL,
+    bytes BLOB NOT NULL
+);
+";
+
+/// Lets a file of the first schema be read as if it were one of the second.
+pub(super) const FIRST_AS_SECOND: &str = "
+CREATE TEMP VIEW entries AS SELECT e.*, NULL AS pack FROM main.entries e;
+CREATE TEMP TABLE packs (pack, document, epoch, entries, hash, bytes);
 ";

@@ -4,8 +4,9 @@
 use super::*;
 use crate::store::database::companion;
 use crate::store::migration::Schema;
+use crate::vault::Sealed;
 use carnet_sync_protocol::SigningKey;
-use carnet_sync_protocol::entry::{Codec, Entry, HybridTime, sign_entry};
+use carnet_sync_protocol::entry::{Codec, Entry, Header, HybridTime, sign_entry};
 use carnet_sync_protocol::frontier::Head;
 use carnet_sync_protocol::id::{
     Author, Channel, DocumentId, EntryId, EpochId, Incarnation, NodeId,
@@ -460,7 +461,7 @@ fn what_is_not_a_ledger_is_told_apart() {
     assert_eq!(exists, StoreError::Exists { path: path.clone() });
     ledger.database.batch("PRAGMA user_version = 40").unwrap();
     drop(ledger);
-    let newer = StoreError::NewerSchema { path: path.clone(), found: 40, known: 1 };
+    let newer = StoreError::NewerSchema { path: path.clone(), found: 40, known: 2 };
     assert_eq!(Ledger::open(&path).unwrap_err(), newer);
     let other = place.directory.path().join("other.db");
     assert_eq!(Ledger::open(&other).unwrap_err(), StoreError::NotFound { path: other.clone() });
@@ -473,22 +474,33 @@ fn what_is_not_a_ledger_is_told_apart() {
 #[test]
 fn an_older_schema_is_upgraded_in_a_copy_and_the_old_file_kept() {
     const OLDER: Schema =
-        Schema { application: SCHEMA.application, steps: SCHEMA.steps, counted: "entries" };
+        Schema { application: SCHEMA.application, steps: &[SCHEMA.steps[0]], counted: "entries" };
     const STEPS: &[&str] =
         &[SCHEMA.steps[0], "ALTER TABLE peers ADD COLUMN note TEXT NOT NULL DEFAULT 'none'"];
     const NEWER: Schema = Schema { steps: STEPS, ..OLDER };
     const BROKEN: Schema =
         Schema { steps: &[SCHEMA.steps[0], "DELETE FROM entries WHERE arrival = 1"], ..OLDER };
-    let (place, mut ledger) = Place::new();
+    let place = Place { directory: tempfile::tempdir().unwrap() };
     let path = place.path();
+    let mut database = Database::create(&path).unwrap();
+    durable(&database).unwrap();
+    OLDER.install(&mut database).unwrap();
+    let mut ledger = Ledger::empty(database, PRACTICE);
+    ledger.set_meta(super::PRACTICE, PRACTICE.as_bytes()).unwrap();
     let mut writer = Writer::new(1, Channel::Clinical);
-    ledger.append(&writer.write(&[b"1", b"2"])).unwrap();
+    let run = writer.write(&[b"1", b"2"]);
+    ledger.append(&run).unwrap();
     drop(ledger);
 
     let backup = companion(&path, ".v1.bak");
     assert!(matches!(BROKEN.upgrade(&path), Err(StoreError::Corrupt { .. })));
     assert!(!backup.exists());
-    assert_eq!(place.open().count().unwrap(), 2);
+    // What only reads does not upgrade it, and finds what is there.
+    let old = Ledger::open_read_only(&path).unwrap();
+    assert_eq!(old.load(&writer.log, None, writer.head(), 1 << 20).unwrap(), [run.into_run()]);
+    assert_eq!(old.entry(&writer.head().id).unwrap().unwrap().arrival, 2);
+    assert_eq!(old.integrity_check().unwrap(), Vec::<String>::new());
+    drop(old);
 
     // A leftover of an interrupted attempt is no hindrance.
     NEWER.upgrade(&path).unwrap();
@@ -496,10 +508,218 @@ fn an_older_schema_is_upgraded_in_a_copy_and_the_old_file_kept() {
     assert_eq!(NEWER.version(&database), Ok(2));
     assert_eq!(database.count("SELECT count(*) FROM entries").unwrap(), 2);
     assert_eq!(database.count("SELECT count(note) FROM peers").unwrap(), 0);
+    assert_eq!(database.count("PRAGMA auto_vacuum").unwrap(), 2, "room can be given back");
     let mode = std::os::unix::fs::MetadataExt::mode(&std::fs::metadata(&path).unwrap());
     assert_eq!(mode & 0o777, 0o600);
+    // The same by the way of every start.
     assert_eq!(Ledger::open(&backup).unwrap().heads(&writer.log), [writer.head()]);
+    assert_eq!(SCHEMA.version(&Database::open(&backup).unwrap()), Ok(2));
     NEWER.upgrade(&path).unwrap();
     NEWER.remove_old_copies(&path).unwrap();
     assert!(!backup.exists());
+}
+
+/// Stands for the keys: a pack is the texts of its entries, and a payload what is sealed of one.
+struct Texts;
+
+struct OpenTexts(Vec<(u64, Vec<u8>)>);
+
+impl Opener for Texts {
+    fn open(&self, pack: &Pack) -> Opening {
+        match postcard::from_bytes(&pack.bytes) {
+            Ok(texts) => Opening::Open(Box::new(OpenTexts(texts))),
+            Err(_) => Opening::Damaged,
+        }
+    }
+}
+
+impl OpenPack for OpenTexts {
+    fn payload(&self, arrival: u64, _: &Header) -> Option<Sealed> {
+        let (_, text) = self.0.iter().find(|(other, _)| *other == arrival)?;
+        Some(Sealed { nonce: [text.len() as u8; 24], payload: text.clone() })
+    }
+}
+
+fn new_pack(entries: &[Held]) -> NewPack {
+    let texts: Vec<(u64, &[u8])> =
+        entries.iter().map(|held| (held.arrival, &held.entry.payload[..])).collect();
+    NewPack { entries: entries.to_vec(), bytes: postcard::to_stdvec(&texts).unwrap() }
+}
+
+/// Two authors, one of them cloned, who write to two documents in turns.
+fn written(ledger: &mut Ledger) -> [Writer; 3] {
+    let mut one = Writer::new(1, Channel::Clinical);
+    let mut other = Writer::new(2, Channel::Clinical);
+    for n in 0..20_u8 {
+        ledger.append(&one.write(&[&[b'a', n], &[b'b', n, n]])).unwrap();
+        ledger.append(&other.write(&[&[b'a', n, 0, n]])).unwrap();
+    }
+    let mut clone = one.cloned();
+    ledger.append(&clone.write(&[b"a clone"])).unwrap();
+    ledger.append(&one.write(&[b"a", b"b"])).unwrap();
+    [one, other, clone]
+}
+
+fn everything(ledger: &Ledger, writers: &[Writer]) -> (Vec<Held>, Vec<Vec<Run>>) {
+    let load = |writer: &Writer| ledger.load(&writer.log, None, writer.head(), 1 << 20).unwrap();
+    (ledger.by_arrival(0, 1000).unwrap(), writers.iter().map(load).collect())
+}
+
+#[test]
+fn what_is_packed_is_read_and_sent_as_before_and_not_at_all_without_keys() {
+    let (place, mut ledger) = Place::new();
+    let writers = written(&mut ledger);
+    let before = everything(&ledger, &writers);
+    let of = |document: u8| ledger_of(&before.0, document);
+    ledger.set_opener(Some(Box::new(Texts)));
+    ledger.pack(&[new_pack(&of(b'a')[..30]), new_pack(&of(b'b'))]).unwrap();
+    assert_eq!(ledger.packed().unwrap().packs, 2);
+    assert_eq!(everything(&ledger, &writers), before);
+    // A pack grows by taking the place of another; it must take all of it along.
+    let some = new_pack(&of(b'a')[20..]);
+    assert!(matches!(ledger.pack(&[some]), Err(StoreError::Unproved { .. })));
+    assert_eq!(everything(&ledger, &writers), before);
+    ledger.pack(&[new_pack(&of(b'a'))]).unwrap();
+    assert_eq!(ledger.packed().unwrap().entries, before.0.len() as u64);
+    assert_eq!(everything(&ledger, &writers), before);
+    ledger.rewrite().unwrap();
+    drop(ledger);
+
+    let mut ledger = place.open();
+    assert_eq!(ledger.integrity_check().unwrap(), Vec::<String>::new());
+    let closed = ledger.by_arrival(0, 1000).unwrap();
+    assert!(closed.iter().all(|held| held.closed && !held.is_sound()));
+    assert!(matches!(ledger.at(3), Err(StoreError::Closed { .. })));
+    assert_eq!(ledger.stamp_at(3).unwrap().unwrap().sequence, 1);
+    assert!(ledger.is_signed(&writers[0].head().id).unwrap());
+    for writer in &writers {
+        assert_eq!(ledger.load(&writer.log, None, writer.head(), 1 << 20).unwrap(), []);
+    }
+    // What came later is handed out all the same, up to where there is no way on.
+    let mut later = writers[0].cloned();
+    let run = later.write(&[b"new"]);
+    ledger.append(&run).unwrap();
+    let sent = ledger.load(&later.log, Some(writers[0].head()), later.head(), 1 << 20).unwrap();
+    assert_eq!(sent, [run.into_run()]);
+    ledger.set_opener(Some(Box::new(Texts)));
+    assert_eq!(everything(&ledger, &writers).1, before.1);
+}
+
+fn ledger_of(entries: &[Held], document: u8) -> Vec<Held> {
+    let of = |held: &&Held| held.entry.header.document == DocumentId([document; 16]);
+    entries.iter().filter(of).cloned().collect()
+}
+
+#[test]
+fn nothing_is_dropped_that_does_not_come_out_again() {
+    let (_place, mut ledger) = Place::new();
+    let writers = written(&mut ledger);
+    let before = everything(&ledger, &writers);
+    let entries = ledger_of(&before.0, b'a');
+    // Without keys there is no proof.
+    let sound = new_pack(&entries);
+    assert!(matches!(ledger.pack(std::slice::from_ref(&sound)), Err(StoreError::Unproved { .. })));
+    ledger.set_opener(Some(Box::new(Texts)));
+    let mut forgets = sound.clone();
+    forgets.bytes = new_pack(&entries[1..]).bytes;
+    let mut swaps = sound.clone();
+    let mut texts = entries.clone();
+    let (first, second) = (texts[0].arrival, texts[1].arrival);
+    (texts[0].arrival, texts[1].arrival) = (second, first);
+    swaps.bytes = new_pack(&texts).bytes;
+    let noise = NewPack { entries: entries.clone(), bytes: vec![0xff; 40] };
+    for wrong in [forgets, swaps, noise] {
+        assert!(matches!(ledger.pack(&[wrong]), Err(StoreError::Unproved { .. })));
+        assert_eq!(everything(&ledger, &writers), before);
+        assert_eq!(ledger.packed().unwrap(), Packed::default());
+    }
+    // A transaction that is given up leaves no pack, open or not.
+    ledger.begin().unwrap();
+    ledger.pack(std::slice::from_ref(&sound)).unwrap();
+    ledger.rollback();
+    assert_eq!(everything(&ledger, &writers), before);
+    ledger.begin().unwrap();
+    ledger.pack(&[sound]).unwrap();
+    ledger.let_fail(true, None);
+    assert!(ledger.commit().is_err());
+    assert_eq!(everything(&ledger, &writers), before);
+    assert_eq!(ledger.packed().unwrap(), Packed::default());
+}
+
+#[test]
+fn a_pack_that_was_damaged_is_found_out_with_and_without_keys() {
+    let (place, mut ledger) = Place::new();
+    let writers = written(&mut ledger);
+    ledger.set_opener(Some(Box::new(Texts)));
+    let entries = ledger_of(&ledger.by_arrival(0, 1000).unwrap(), b'a');
+    ledger.pack(&[new_pack(&entries)]).unwrap();
+    ledger.database.batch("UPDATE packs SET bytes = zeroblob(length(bytes))").unwrap();
+    drop(ledger);
+    let mut ledger = place.open();
+    assert_eq!(ledger.integrity_check().unwrap(), ["1 packs were altered"]);
+    ledger.set_opener(Some(Box::new(Texts)));
+    assert!(matches!(ledger.at(entries[3].arrival), Err(StoreError::Corrupt { .. })));
+    let stored = ledger.by_arrival(entries[3].arrival - 1, 1).unwrap();
+    assert!(!stored[0].closed && !stored[0].is_sound());
+    let load = ledger.load(&writers[1].log, None, writers[1].head(), 1 << 20);
+    assert!(matches!(load, Err(StoreError::Corrupt { .. })));
+    ledger.database.batch("DELETE FROM packs").unwrap();
+    assert_eq!(ledger.integrity_check().unwrap().len(), 2);
+}
+
+#[test]
+fn what_others_hold_is_known_branch_by_branch() {
+    let (_place, mut ledger) = Place::new();
+    let [one, other, clone] = written(&mut ledger);
+    let covered = |frontiers: &[Frontier], document: i64| -> Vec<u64> {
+        let all = ledger.acknowledged(frontiers).unwrap();
+        let slots = ledger.slots(Group::Document(document)).unwrap();
+        slots.iter().filter(|slot| all.covers(slot)).map(|slot| slot.arrival).collect()
+    };
+    let held = ledger.frontier().clone();
+    let all = covered(&[], 1);
+    assert_eq!(all.len(), 42);
+    assert_eq!(covered(&[held.clone(), held.clone()], 1), all);
+    assert_eq!(covered(&[held.clone(), Frontier::default()], 1), Vec::<u64>::new());
+    // Of the cloned log this one holds one branch, and of the other one the beginning.
+    let mut less = held.clone();
+    less.set(one.log, vec![clone.head()]);
+    let early = ledger.by_arrival(0, 3).unwrap().pop().unwrap().entry;
+    less.set(other.log, vec![Head { sequence: 1, id: early.id }]);
+    let of_less = covered(&[held, less.clone()], 1);
+    assert_eq!(of_less.len(), 20 + 1 + 1);
+    assert!(!of_less.contains(&(ledger.last_arrival() - 1)), "the other branch");
+    // What is ahead of this node is not counted before it is here.
+    less.set(other.log, vec![Head { sequence: 99, id: EntryId([9; 32]) }]);
+    assert_eq!(covered(&[less], 1).len(), 21);
+}
+
+#[test]
+fn room_that_comes_free_goes_back_to_the_disk() {
+    let (_place, mut ledger) = Place::new();
+    let mut writer = Writer::new(1, Channel::Clinical);
+    for n in 0..100_u8 {
+        ledger.append(&writer.write(&[&[n; 20_000]])).unwrap();
+    }
+    let (large, free) = ledger.room().unwrap();
+    assert_eq!(free, 0);
+    ledger.database.batch("UPDATE entries SET payload = x'00'").unwrap();
+    let (same, free) = ledger.room().unwrap();
+    assert!(same == large && free > large / 2);
+    ledger.give_back(10).unwrap();
+    let (less, rest) = ledger.room().unwrap();
+    assert_eq!((large - less, free - rest), (10 * 4096, 10 * 4096));
+    ledger.give_back(u32::MAX).unwrap();
+    assert_eq!(ledger.room().unwrap().1, 0);
+    let (before, _) = ledger.room().unwrap();
+    // A reader of the old file is no hindrance that is not told of.
+    let reader = Ledger::open_read_only(ledger.path()).unwrap();
+    assert_eq!(reader.count().unwrap(), 100);
+    let rewritten = ledger.rewrite();
+    assert!(matches!(rewritten, Ok(()) | Err(StoreError::Busy { .. })), "{rewritten:?}");
+    drop(reader);
+    ledger.rewrite().unwrap();
+    assert!(ledger.room().unwrap().0 <= before);
+    assert_eq!(ledger.count().unwrap(), 100);
+    ledger.append(&writer.write(&[b"goes on"])).unwrap();
 }
