@@ -11,6 +11,8 @@ mod bad_input;
 mod canaries;
 #[path = "processes/certificate.rs"]
 mod certificate;
+#[path = "processes/compaction.rs"]
+mod compaction;
 #[path = "processes/damaged.rs"]
 mod damaged;
 #[path = "processes/enrolment.rs"]
