@@ -18,7 +18,7 @@
 //! | [`compact`] | payloads put into packs, which can be made again |
 //! | [`author`] | this node's own entries: sealed, chained, signed |
 //! | [`receive`], [`offer`] | what peers send, and what they may have |
-//! | [`documents`], `intake`, `gate`, `homes`, [`project`] | entries to documents to index |
+//! | [`documents`], `intake`, `twins`, `gate`, `homes`, [`project`] | entries to documents to index |
 //! | [`read`], [`search`], [`mod@write`], [`import`] | what people do with charts |
 //! | [`duplicates`], [`linked`] | the same patient in two charts: likely, said to be, said not to be |
 //! | [`door`], [`staff`], [`trail`] | who may, who works here, who did what |
@@ -60,6 +60,7 @@ pub mod status;
 pub mod tokens;
 pub mod trail;
 mod transaction;
+mod twins;
 pub mod verify;
 pub mod write;
 

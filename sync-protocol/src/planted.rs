@@ -8,7 +8,7 @@
 use std::sync::LazyLock;
 
 /// All of them.
-pub const ALL: [&str; 28] = [
+pub const ALL: [&str; 29] = [
     // The protocol.
     "skips-a-signature",
     "acknowledges-before-it-stored",
@@ -41,6 +41,7 @@ pub const ALL: [&str; 28] = [
     "lets-a-deletion-hide-an-edit",
     "takes-a-change-as-another-author",
     "decides-for-itself-alone",
+    "takes-the-first-of-two-in-one-place",
 ];
 
 /// Whether this bug is awake.

@@ -3,6 +3,7 @@
 
 use carnet_node::access::Action;
 use carnet_node::access::statement::{Matter, Ruling, StaffStatement};
+use carnet_node::chart::Edit;
 use carnet_node::records::quarantine::{RulingOutcome, SetAside};
 use carnet_node::records::status::Problem;
 use carnet_simulations::forger::{Content, Forger};
@@ -88,6 +89,35 @@ fn a_discarded_entry_troubles_nobody_any_more_and_is_still_held_and_passed_on() 
     for node in [&mut a, &mut c] {
         assert_eq!(problems(node), [Problem::Quarantine(1)]);
     }
+}
+
+#[test]
+fn of_two_changes_in_one_place_on_two_branches_of_a_log_all_show_the_same() {
+    let (mut a, _) = found("Ziguinchor");
+    let mut rogue = join(&mut a, "Sédhiou");
+    let mut c = join(&mut a, "Kolda");
+    sync(&mut a, &mut rogue);
+    let key = rogue.put(patient("p"));
+    sync(&mut rogue, &mut a);
+    sync(&mut a, &mut c);
+    let mut forger = Forger::new(&rogue.records, rogue.unlocked()).unwrap();
+    let head = forger.head(Channel::Critical).unwrap();
+    for (node, language) in [(&mut a, "fr"), (&mut c, "wo")] {
+        let mut aim = forger.find(&rogue.records, &key, [9; 8]).unwrap().unwrap();
+        let value = Some(language.into());
+        let edit = Edit::Set { key: key.clone(), element: "language".into(), value };
+        let written = aim.document.write(7, &[edit]).unwrap().unwrap();
+        forger.stand_at(aim.channel, head);
+        let run = forger.entry(aim.channel, aim.id, Content::Change(&written.bytes)).unwrap();
+        node.records.receive(&[run]).unwrap();
+        node.records.commit().unwrap();
+        assert_eq!(node.show(&key)["language"], language);
+    }
+    sync(&mut a, &mut c);
+    assert_eq!(a.show(&key), c.show(&key));
+    let aside = listed(&mut a);
+    assert_eq!((aside.len(), &aside), (1, &listed(&mut c)));
+    assert_eq!(a.digest(), c.digest());
 }
 
 #[test]

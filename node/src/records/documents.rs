@@ -6,7 +6,7 @@
 
 use super::{Records, RecordsError};
 use crate::chart::{Document, ResourceKey};
-use crate::store::index::DocumentRow;
+use crate::store::index::{Claims, DocumentRow};
 use crate::vault;
 use carnet_sync_protocol::id::{Author, DocumentId};
 use std::collections::{BTreeMap, BTreeSet};
@@ -29,6 +29,10 @@ pub(super) struct Resident {
     pub unsaved: u32,
     /// Resources that changed and that the index does not show yet.
     pub touched: BTreeSet<ResourceKey>,
+    /// What the index knows of changes that are not in the document.
+    pub claims: Claims,
+    /// Whether something came since that may change which of two changes in one place counts.
+    pub unsettled: bool,
     /// Entries that are in it since it was last saved. Whether one of them waited before is
     /// forgotten only with the save: until then, loading must find it waiting and take it in again.
     taken_in: Vec<u64>,
@@ -36,9 +40,10 @@ pub(super) struct Resident {
 }
 
 impl Resident {
-    fn new(document: Document, applied: u64) -> Self {
+    fn new(document: Document, applied: u64, claims: Claims) -> Self {
         let (touched, taken_in) = (BTreeSet::new(), Vec::new());
-        Self { document, applied, unsaved: 0, touched, taken_in, used: 0 }
+        let (unsaved, unsettled, used) = (0, false, 0);
+        Self { document, applied, unsaved, touched, claims, unsettled, taken_in, used }
     }
 
     /// Notes that an entry is in the document; `known` if its change was there already, `waited` if
@@ -72,6 +77,11 @@ impl Documents {
     /// Drops one document from memory.
     pub(super) fn forget(&mut self, id: &DocumentId) {
         self.residents.remove(id);
+    }
+
+    /// Has documents that are loaded from here on written by another actor.
+    pub(super) fn renew_actor(&mut self) {
+        self.actor_suffix = None;
     }
 
     fn take(&mut self, id: &DocumentId) -> Option<Resident> {
@@ -143,7 +153,7 @@ impl Records {
         Ok(())
     }
 
-    fn save_document(
+    pub(super) fn save_document(
         &mut self,
         id: &DocumentId,
         resident: &mut Resident,
@@ -175,18 +185,36 @@ impl Records {
             Some((Document::load(&bytes, actor).ok()?, row.applied))
         });
         let (document, applied) = saved.unwrap_or_else(|| (Document::new(actor), 0));
-        let mut resident = Resident::new(document, applied);
+        let claims = self.charts()?.index.claims(id)?;
+        let mut resident = Resident::new(document, applied, claims);
         #[cfg(planted)]
         if carnet_sync_protocol::planted::is("loads-a-document-as-it-was-saved") && applied > 0 {
             return Ok(resident);
         }
+        self.catch_up_document(id, &mut resident)?;
+        self.settle_twins(id, &mut resident)?;
+        Ok(resident)
+    }
+
+    /// A document in which nothing is yet.
+    pub(super) fn empty_document(&mut self, id: &DocumentId) -> Result<Resident, RecordsError> {
+        let document = Document::new(self.actor()?);
+        Ok(Resident::new(document, 0, self.charts()?.index.claims(id)?))
+    }
+
+    /// Takes in all that the ledger holds of a document and it has not looked at.
+    pub(super) fn catch_up_document(
+        &mut self,
+        id: &DocumentId,
+        resident: &mut Resident,
+    ) -> Result<(), RecordsError> {
         loop {
             let page = self.ledger.of_document(id, resident.applied, super::open::PAGE)?;
             if page.is_empty() {
-                return Ok(resident);
+                return Ok(());
             }
             for held in &page {
-                self.take_in(id, &mut resident, held)?;
+                self.take_in(id, resident, held)?;
             }
         }
     }

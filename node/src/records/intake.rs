@@ -15,9 +15,10 @@
 mod tests;
 
 use super::documents::{Resident, actor_prefix};
+use super::twins::{Candidates, Outcasts, claim};
 use super::{Records, RecordsError};
 use crate::access::statement::Ruling;
-use crate::chart::{Applied, ChangeHash, ChartError, Document, inspect};
+use crate::chart::{Applied, ChangeHash, ChartError, Document, Inspected, inspect};
 use crate::store::index::{Cause, Pending, Quarantined};
 use crate::store::ledger::Held;
 use crate::vault;
@@ -72,9 +73,15 @@ impl Records {
             Opened::Unsound(reason) => return self.quarantine(id, arrival, None, reason),
             Opened::Foreign => return Ok(Next::new()),
         };
+        if resident.claims.any
+            && let Some(reason) = self.contested(id, resident, held, &change)?
+        {
+            return self.quarantine(id, arrival, None, reason.to_owned());
+        }
         if self.is_withheld(held)? {
             let hash = inspect(&change).ok().map(|inspected| inspected.hash);
             if !self.is_built_on(id, resident, hash.as_ref())? {
+                self.note_claim(id, resident, claim(held, &change).as_ref())?;
                 let hash = hash.map(|hash| hash.0);
                 return self.quarantine(id, arrival, hash, WITHHELD.to_owned());
             }
@@ -101,10 +108,14 @@ impl Records {
                 if carnet_sync_protocol::planted::is("forgets-what-waits") {
                     return Ok(Next::new());
                 }
+                self.note_claim(id, resident, claim(held, &change).as_ref())?;
                 self.put_aside(id, arrival, Cause::Change(first.0))?;
                 Ok(self.charts()?.index.withheld(id, &first.0)?)
             }
-            Err(error) => self.quarantine(id, arrival, None, error.to_string()),
+            Err(error) => {
+                self.note_claim(id, resident, claim(held, &change).as_ref())?;
+                self.quarantine(id, arrival, None, error.to_string())
+            }
         }
     }
 
@@ -182,21 +193,41 @@ impl Records {
 
     /// The document as the ledger alone tells it; nothing of the index is used.
     pub(super) fn replay_document(&self, id: &DocumentId) -> Result<Document, RecordsError> {
+        let (document, seen) = self.replay_without(id, &Outcasts::new())?;
+        match seen.are_contested() {
+            true => Ok(self.replay_without(id, &seen.outcasts())?.0),
+            false => Ok(document),
+        }
+    }
+
+    /// The document without some of its changes, and all that there are.
+    fn replay_without(
+        &self,
+        id: &DocumentId,
+        outcasts: &Outcasts,
+    ) -> Result<(Document, Candidates), RecordsError> {
         let mut document = Document::new([0; 16]);
+        let mut seen = Candidates::default();
         let mut waiting: BTreeMap<ChangeHash, Vec<Held>> = BTreeMap::new();
         let mut withheld: BTreeMap<ChangeHash, Vec<Held>> = BTreeMap::new();
         let mut after = 0;
         loop {
             let mut next = self.ledger.of_document(id, after, super::open::PAGE)?;
-            let Some(last) = next.last() else { return Ok(document) };
+            let Some(last) = next.last() else { return Ok((document, seen)) };
             after = last.arrival;
             // The last is tried first: they come off the end.
             next.reverse();
             while let Some(held) = next.pop() {
-                let Opened::Change(change) = self.open_change(&held)? else { continue };
-                if self.is_withheld(&held)? {
-                    let Ok(inspected) = inspect(&change) else { continue };
-                    let hash = inspected.hash;
+                let Some(change) = self.readable_change(&held)? else { continue };
+                let Ok(Inspected { hash, .. }) = inspect(&change) else { continue };
+                let is_withheld = self.is_withheld(&held)?;
+                if let Some(claim) = claim(&held, &change) {
+                    seen.add(claim, held.entry.header.log.author.node, is_withheld);
+                }
+                if outcasts.contains_key(&hash) {
+                    continue;
+                }
+                if is_withheld {
                     if !waiting.contains_key(&hash) && !document.has(&hash) {
                         withheld.entry(hash).or_default().push(held);
                         continue;
@@ -215,6 +246,14 @@ impl Records {
         }
     }
 
+    /// The change of an entry, if there is one and it can be read.
+    pub(super) fn readable_change(&self, held: &Held) -> Result<Option<Vec<u8>>, RecordsError> {
+        Ok(match self.open_change(held)? {
+            Opened::Change(change) => Some(change),
+            _ => None,
+        })
+    }
+
     fn open_change(&self, held: &Held) -> Result<Opened, RecordsError> {
         let header = &held.entry.header;
         if !vault::CODECS.contains(&header.codec) {
@@ -230,7 +269,7 @@ impl Records {
     }
 
     /// Whether the entry was written after its node was cut off, and nobody has released it.
-    fn is_withheld(&self, held: &Held) -> Result<bool, RecordsError> {
+    pub(super) fn is_withheld(&self, held: &Held) -> Result<bool, RecordsError> {
         Ok(self.is_cut(held) && self.ruling(&held.entry.id)? != Some(Ruling::Release))
     }
 

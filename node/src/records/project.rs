@@ -67,6 +67,7 @@ impl Records {
                         records.take_in(&document, resident, held)?;
                     }
                 }
+                records.settle_twins(&document, resident)?;
                 records.show(&document, resident)
             })?;
         }
@@ -107,6 +108,7 @@ impl Records {
                         records.take_in(&document, resident, &held)?;
                     }
                 }
+                records.settle_twins(&document, resident)?;
                 records.show(&document, resident)
             })?;
         }

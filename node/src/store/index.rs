@@ -6,6 +6,7 @@
 //! `synchronous=NORMAL`: after a power cut it may lag behind the ledger, and its cursor says where
 //! to go on.
 
+mod claims;
 mod journal;
 mod pairs;
 mod patients;
@@ -13,6 +14,7 @@ mod resources;
 mod trail;
 mod words;
 
+pub use claims::{Claim, Claims, Outcast};
 pub use journal::{Cause, ConflictFilter, ConflictRow, DocumentRow, Pending, Quarantined};
 pub use pairs::{BLOCK_MAX, LikenessRow, LinkageRow, PairRow, Said};
 pub use patients::{Found, PatientTerms};
@@ -28,7 +30,7 @@ use std::path::{Path, PathBuf};
 type Result<T> = std::result::Result<T, StoreError>;
 
 /// Another number makes every node rebuild its index.
-const SCHEMA: u32 = 5;
+const SCHEMA: u32 = 6;
 
 /// Tables are without rowid where a row is found by its key and small.
 const TABLES: &str = "
@@ -56,6 +58,10 @@ CREATE TABLE quarantine (arrival INTEGER PRIMARY KEY, document BLOB, change BLOB
     reason TEXT NOT NULL, discarded INTEGER NOT NULL);
 CREATE INDEX quarantine_of_document ON quarantine (document);
 CREATE INDEX quarantine_by_change ON quarantine (change) WHERE change IS NOT NULL;
+CREATE TABLE claim (document BLOB NOT NULL, actor BLOB NOT NULL, sequence INTEGER NOT NULL,
+    change BLOB NOT NULL, PRIMARY KEY (document, actor, sequence, change)) WITHOUT ROWID;
+CREATE TABLE outcast (document BLOB NOT NULL, change BLOB NOT NULL, built INTEGER NOT NULL,
+    PRIMARY KEY (document, change)) WITHOUT ROWID;
 CREATE TABLE conflict (
     row INTEGER PRIMARY KEY, document BLOB NOT NULL, kind TEXT NOT NULL, id TEXT NOT NULL,
     patient TEXT, element TEXT NOT NULL, conflict TEXT NOT NULL, seen TEXT NOT NULL,

@@ -85,6 +85,13 @@ impl Document {
         self.take(bytes, actor_prefix, true)
     }
 
+    /// Whether another change is here in the place that this one claims among its actor's.
+    pub fn is_taken(&self, claim: &Inspected) -> bool {
+        let last = self.journal.last_of(&claim.actor);
+        let last = last.map_or(0, |last| self.journal.changes[last as usize].sequence);
+        claim.sequence <= last && !self.has(&claim.hash)
+    }
+
     fn take(
         &mut self,
         bytes: &[u8],

@@ -108,7 +108,7 @@ impl Index {
 
     /// Forgets a saved document, and what of it waits or was set aside: it is to be replayed.
     pub fn remove_document(&mut self, id: &DocumentId) -> Result<()> {
-        for table in ["pending", "quarantine"] {
+        for table in ["pending", "quarantine", "claim", "outcast"] {
             self.database.write(&format!("DELETE FROM {table} WHERE document = ?1"), [&id.0])?;
         }
         self.database.write("DELETE FROM document WHERE id = ?1", [&id.0])?;
