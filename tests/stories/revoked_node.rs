@@ -14,6 +14,31 @@ fn patient(id: &str) -> serde_json::Value {
 }
 
 #[test]
+fn a_cut_that_arrives_after_a_crash_takes_away_what_was_shown() {
+    let (mut a, _) = found("Ziguinchor");
+    let mut stolen = join(&mut a, "Sédhiou");
+    let mut c = join(&mut a, "Kolda");
+    sync(&mut a, &mut stolen);
+    sync(&mut a, &mut c);
+    let node = stolen.id();
+    let administer = permit(Action::Administer);
+    a.records.set_standing(&administer, &node, RevocationKind::Suspend, None).unwrap();
+    a.records.commit().unwrap();
+    let after = stolen.put(patient("after"));
+    sync(&mut stolen, &mut c);
+    assert_eq!(c.show(&after)["birthDate"], "1987-03-02");
+
+    c.records.commit().unwrap();
+    c = c.reopened_locked(|_| {});
+    sync(&mut a, &mut c);
+    c.unlock();
+    let refused = c.records.read(&permit(Action::Read), &after);
+    assert!(matches!(refused, Err(RecordsError::NoSuchResource { .. })), "{refused:?}");
+    let report = c.records.verify(&administer, |_, _| {}).unwrap();
+    assert_eq!((report.withheld, report.problems), (1, vec![]));
+}
+
+#[test]
 fn what_came_after_the_cut_is_withheld_everywhere_whoever_heard_first() {
     let (mut a, _) = found("Ziguinchor");
     let mut stolen = join(&mut a, "Sédhiou");

@@ -6,7 +6,9 @@
 use super::documents::Resident;
 use super::homes::{Homes, Rivalry, Standing};
 use super::{Records, RecordsError, duplicates, linked};
-use crate::chart::{ChangeHash, Conflict, ConflictValue, ResourceKey, WHOLE, canonical, home};
+use crate::chart::{
+    ChangeHash, ChartError, Conflict, ConflictValue, ResourceKey, WHOLE, canonical, home,
+};
 use crate::store::index::{ConflictRow, Index, ResourceRow};
 use crate::store::ledger::{Held, Stamp};
 use crate::vault;
@@ -122,13 +124,18 @@ impl Records {
     ) -> Result<(), RecordsError> {
         self.catch_up()?;
         self.begin()?;
+        // By the index: a document that is loaded only now may lack already what was shown of it.
+        let mut before: BTreeMap<DocumentId, BTreeSet<ResourceKey>> = BTreeMap::new();
+        for (document, kind, id) in self.charts()?.index.at_home_in(documents)? {
+            let key = ResourceKey::new(&kind, &id).map_err(ChartError::from)?;
+            before.entry(document).or_default().insert(key);
+        }
         for id in documents {
-            let before = self.with_document(id, |_, resident| Ok(resident.document.keys()))?;
             let charts = self.charts_mut()?;
             charts.index.remove_document(id)?;
             charts.documents.forget(id);
             self.with_document(id, |records, resident| {
-                resident.touched.extend(before);
+                resident.touched.extend(before.remove(id).unwrap_or_default());
                 resident.touched.extend(resident.document.keys());
                 records.show(id, resident)
             })?;

@@ -3,6 +3,7 @@
 use super::{Index, Result};
 use carnet_sync_protocol::id::DocumentId;
 use rusqlite::Row;
+use std::collections::BTreeSet;
 
 /// A resource as it stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -158,6 +159,22 @@ impl Index {
         let sql = "DELETE FROM home WHERE kind = ?1 AND id = ?2 AND document = ?3";
         self.database.write(sql, (kind, id, &document.0))?;
         Ok(())
+    }
+
+    /// The resources that have registers in these documents, each as document, type and id. Looks
+    /// at every home, so not for every day.
+    pub fn at_home_in(
+        &self,
+        documents: &BTreeSet<DocumentId>,
+    ) -> Result<Vec<(DocumentId, String, String)>> {
+        let found = self.database.all("SELECT document, kind, id FROM home", [], |row| {
+            let document = DocumentId(row.get(0)?);
+            if !documents.contains(&document) {
+                return Ok(None);
+            }
+            Ok(Some((document, row.get(1)?, row.get(2)?)))
+        })?;
+        Ok(found.into_iter().flatten().collect())
     }
 
     /// The documents in which a resource has registers: more than one after a move.
