@@ -117,7 +117,10 @@ fn of_two_changes_in_one_place_on_two_branches_of_a_log_all_show_the_same() {
     assert_eq!(a.show(&key), c.show(&key));
     let aside = listed(&mut a);
     assert_eq!((aside.len(), &aside), (1, &listed(&mut c)));
-    assert_eq!(a.digest(), c.digest());
+    let [a, c] = [a, c].map(|mut node| {
+        node.records.verify(&permit(Action::Operate), |_, _| {}).unwrap().state_digest
+    });
+    assert_eq!(a, c);
 }
 
 #[test]

@@ -227,11 +227,9 @@ impl Records {
                 if outcasts.contains_key(&hash) {
                     continue;
                 }
-                if is_withheld {
-                    if !waiting.contains_key(&hash) && !document.has(&hash) {
-                        withheld.entry(hash).or_default().push(held);
-                        continue;
-                    }
+                if is_withheld && !waiting.contains_key(&hash) && !document.has(&hash) {
+                    withheld.entry(hash).or_default().push(held);
+                    continue;
                 }
                 match apply(&mut document, &held, &change, self.is_cut(&held)) {
                     Ok(applied) => next.extend(waiting.remove(&applied.hash).unwrap_or_default()),
