@@ -33,7 +33,9 @@ use carnet_node::identity::statement::{EpochKind, WrapSubject};
 use carnet_node::records::{Advance, Records};
 use carnet_sync_protocol::entry::Run;
 use carnet_sync_protocol::frontier::Head;
-use carnet_sync_protocol::id::{Author, Channel, EntryId, EpochId, LogId, NodeId, PracticeId};
+use carnet_sync_protocol::id::{
+    Author, Channel, DocumentId, EntryId, EpochId, LogId, NodeId, PracticeId,
+};
 use carnet_sync_protocol::message::Message;
 use carnet_sync_protocol::session::{CloseReason, Lane};
 use std::collections::{BTreeMap, BTreeSet};
@@ -104,8 +106,12 @@ pub struct Facts {
     /// The words that somebody wrote in a way in which no honest node would, and whether they may
     /// be shown.
     lies: BTreeMap<Token, bool>,
-    /// Up to where nodes that did not know of a cut took what was written behind it.
-    leaked: BTreeMap<LogId, u64>,
+    /// The documents of the entries that nodes wrote into charts.
+    documents: BTreeMap<EntryId, DocumentId>,
+    /// Up to where a log was held by somebody who knew of no cut of it and wrote on in a document.
+    built_on: BTreeMap<(LogId, DocumentId), u64>,
+    /// The documents in which somebody let something in that was set aside.
+    released: BTreeSet<DocumentId>,
 }
 
 impl Facts {
@@ -222,18 +228,31 @@ impl Facts {
                 ));
             }
             self.genuine.insert(head.id);
+            if is_chart(run.log.channel) {
+                self.documents.insert(head.id, item.document);
+                self.builds(records, run, item.document);
+            }
         }
         Ok(())
     }
 
-    /// A node took what was written in a log, and knows of no cut.
-    pub fn leaked(&mut self, log: LogId, sequence: u64) {
-        let up_to = self.leaked.entry(log).or_default();
-        *up_to = sequence.max(*up_to);
+    /// A node wrote into a document, and so built on all that it held of it, but for what it knew
+    /// to be written behind a cut; somebody who has its keys may build on that too.
+    fn builds(&mut self, records: &Records, run: &Run, document: DocumentId) {
+        let heads = records.frontier().channel(run.log.channel);
+        for (log, heads) in heads.filter(|(log, _)| **log != run.log) {
+            if self.has_rogues() || records.roster().cut(log).is_none() {
+                let up_to = self.built_on.entry((*log, document)).or_default();
+                let held = heads.iter().map(|head| head.sequence).max().unwrap_or(0);
+                *up_to = held.max(*up_to);
+            }
+        }
     }
 
     /// Somebody wrote.
     pub fn wrote(&mut self, at: usize, write: Write, acknowledged: bool) {
+        let released = write.released.and_then(|entry| self.documents.get(&entry));
+        self.released.extend(released.copied());
         let written = Written { at, write, acknowledged, lost: false, set_back: false };
         self.writes.insert(written.write.token, written);
     }
@@ -318,6 +337,10 @@ impl Facts {
         }
         Ok(())
     }
+}
+
+fn is_chart(channel: Channel) -> bool {
+    !matches!(channel, Channel::Control | Channel::Staff | Channel::Audit)
 }
 
 /// Whether somebody whom a node knows to be cut off has the key of an epoch, while the node has

@@ -36,10 +36,12 @@ pub enum Attack {
     Place,
     /// One sound change stands in two logs.
     Twice,
+    /// Two sound changes stand in one place among their actor's, each in a log of its own.
+    Twins,
 }
 
 impl Attack {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::Actor,
         Self::Sequence,
         Self::Numbering,
@@ -47,11 +49,12 @@ impl Attack {
         Self::Garbage,
         Self::Place,
         Self::Twice,
+        Self::Twins,
     ];
 
     /// Whether what it says may be shown.
     pub const fn is_sound(self) -> bool {
-        matches!(self, Self::Twice)
+        matches!(self, Self::Twice | Self::Twins)
     }
 }
 
@@ -104,7 +107,7 @@ impl Rogue<'_> {
             },
             _ => actor_of(&me, chance),
         };
-        let Some(change) = self.change(&aim, actor, token)? else { return Ok(None) };
+        let Some(change) = self.change(&aim, actor, "language", token)? else { return Ok(None) };
         let change = match attack {
             Attack::Sequence => altered(&change, |parts| parts.sequence += 1 + chance.below(9)),
             Attack::Numbering => {
@@ -115,16 +118,23 @@ impl Rogue<'_> {
         };
         let Some(change) = change else { return Ok(None) };
         let channels: &[Channel] = match (attack, aim.channel) {
-            (Attack::Twice, Channel::Critical) => &[Channel::Critical, Channel::Clinical],
-            (Attack::Twice, other) => &[Channel::Critical, other],
+            (Attack::Twice | Attack::Twins, Channel::Critical) => {
+                &[Channel::Critical, Channel::Clinical]
+            }
+            (Attack::Twice | Attack::Twins, other) => &[Channel::Critical, other],
             (_, Channel::Critical) => &[Channel::Critical],
             (_, Channel::Clinical) => &[Channel::Clinical],
             _ => &[Channel::Administrative],
         };
         let mut runs = Vec::new();
-        for channel in channels {
+        let twin = match attack {
+            Attack::Twins => self.change(&aim, actor, "implicitRules", token)?,
+            _ => None,
+        };
+        for (number, channel) in channels.iter().enumerate() {
             let log = LogId { channel: *channel, author: me };
-            runs.extend(self.entry(attack, log, &aim, (epoch, key), &change)?);
+            let change = twin.as_ref().filter(|_| number > 0).unwrap_or(&change);
+            runs.extend(self.entry(attack, log, &aim, (epoch, key), change)?);
         }
         Ok((!runs.is_empty()).then_some(Crafted { attack, document: aim.id, runs }))
     }
@@ -152,7 +162,13 @@ impl Rogue<'_> {
     }
 
     /// A change that says the word, as an actor would write it who has seen everything.
-    fn change(&self, aim: &Aim, actor: [u8; 16], token: Token) -> Outcome<Option<Vec<u8>>> {
+    fn change(
+        &self,
+        aim: &Aim,
+        actor: [u8; 16],
+        element: &str,
+        token: Token,
+    ) -> Outcome<Option<Vec<u8>>> {
         let mut document = Document::new(actor);
         for (author, change) in &aim.changes {
             // What does not apply here is set aside, as by everybody.
@@ -160,7 +176,7 @@ impl Rogue<'_> {
         }
         let keys = document.keys();
         let Some(key) = keys.first().cloned() else { return Ok(None) };
-        let edit = Edit::Set { key, element: "language".into(), value: Some(word(token).into()) };
+        let edit = Edit::Set { key, element: element.into(), value: Some(word(token).into()) };
         // What is deleted can't be set.
         Ok(document.write(self.unix_ms, &[edit]).ok().flatten().map(|written| written.bytes))
     }

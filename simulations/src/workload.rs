@@ -5,6 +5,7 @@
 //! outside, by looking for words in what a node shows, without knowing how charts merge.
 
 use crate::chance::Chance;
+use carnet_node::access::statement::Ruling;
 use carnet_node::access::{Action, Permit, operator_permit};
 use carnet_node::chart::{Choice, Resource, ResourceKey};
 use carnet_node::records::import::{Import, Source};
@@ -12,8 +13,8 @@ use carnet_node::records::read::CONFLICT_URL;
 use carnet_node::records::{Records, RecordsError};
 use carnet_node::sample::{Generator, Size};
 use carnet_node::store::index::Listing;
-use carnet_sync_protocol::frontier::Head;
-use carnet_sync_protocol::id::LogId;
+use carnet_sync_protocol::frontier::{Frontier, Head};
+use carnet_sync_protocol::id::{EntryId, LogId};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -65,6 +66,11 @@ impl Sight {
         self.disputed.entry(element.to_owned()).or_default().extend(found);
     }
 
+    /// Every token, disputed or not.
+    pub fn all(&self) -> BTreeSet<Token> {
+        self.plain.values().chain(self.disputed.values()).flatten().copied().collect()
+    }
+
     /// Whether a token is shown, disputed or not.
     pub fn shows(&self, token: Token) -> bool {
         self.plain.values().chain(self.disputed.values()).any(|tokens| tokens.contains(&token))
@@ -102,8 +108,10 @@ pub struct Write {
     pub spoken: bool,
     /// The tokens that it replaced, all of which whoever wrote had been shown.
     pub replaced: BTreeSet<Token>,
-    /// Where the entries of the act end, in the author's logs.
+    /// Where the entries of the act end, in those of the author's logs that they are in.
     pub place: Vec<(LogId, Head)>,
+    /// The entry that it let in, if it let one in that was set aside.
+    pub released: Option<EntryId>,
 }
 
 /// The patients and resources of a practice, as everybody knows them by name.
@@ -138,14 +146,14 @@ pub struct Done {
 
 /// Somebody at a node.
 pub struct Staff<'a> {
-    /// The node.
-    pub records: &'a mut Records,
-    /// What there is.
-    pub catalogue: &'a Catalogue,
-    /// Draws what is done.
-    pub chance: Chance,
-    /// The word for this act.
-    pub token: Token,
+    records: &'a mut Records,
+    catalogue: &'a Catalogue,
+    chance: Chance,
+    token: Token,
+    /// The resource that everybody works on, if there is one.
+    focus: Option<ResourceKey>,
+    /// What the node held before the act.
+    before: Frontier,
 }
 
 type Outcome = Result<Done, RecordsError>;
@@ -164,19 +172,41 @@ const KINDS: [(&str, &[&str]); 7] = [
 /// The label of a restricted record.
 const RESTRICTED: &str = "http://terminology.hl7.org/CodeSystem/v3-Confidentiality";
 
-impl Staff<'_> {
+impl<'a> Staff<'a> {
+    /// Somebody at a node, who knows what there is; `chance` draws what is done, with this word.
+    pub fn new(
+        records: &'a mut Records,
+        catalogue: &'a Catalogue,
+        chance: Chance,
+        token: Token,
+    ) -> Self {
+        let before = records.frontier().clone();
+        Self { records, catalogue, chance, token, focus: None, before }
+    }
+
+    /// Somebody who works on this resource, if there is one.
+    #[must_use]
+    pub fn at(self, focus: Option<ResourceKey>) -> Self {
+        Self { focus, ..self }
+    }
+
     /// Does something.
     pub fn act(mut self) -> Outcome {
+        if self.focus.is_some() && !self.chance.one_in(4) {
+            return self.edit();
+        }
         match self.chance.below(100) {
             0..8 => self.register(),
-            8..30 => self.create(),
-            30..62 => self.edit(),
-            62..70 => self.rewrite(),
-            70..76 => self.close(),
-            76..80 => self.delete(),
-            80..92 => self.decide(),
-            92..97 => self.relabel(),
-            _ => self.rehome(),
+            8..28 => self.create(),
+            28..58 => self.edit(),
+            58..64 => self.rewrite(),
+            64..69 => self.close(),
+            69..75 => self.delete(),
+            75..86 => self.decide(),
+            86..90 => self.relabel(),
+            90..94 => self.rehome(),
+            94..97 => self.open_in_an_emergency(),
+            _ => self.rule(),
         }
     }
 
@@ -299,9 +329,39 @@ impl Staff<'_> {
     }
 
     fn delete(mut self) -> Outcome {
-        let Some((key, _, _)) = self.find(|key| key.kind != "Patient")? else { return nothing() };
+        let Some((key, _, sight)) = self.find(|key| key.kind != "Patient")? else {
+            return nothing();
+        };
         self.records.delete(&permit(Action::Write), &key)?;
-        wrote(self.write("deletes", key, false, BTreeSet::new()))
+        wrote(self.write("deletes", key, false, sight.all()))
+    }
+
+    /// Opens a chart in an emergency, which every node is to know.
+    fn open_in_an_emergency(mut self) -> Outcome {
+        let Some(patient) = self.chance.pick(&self.catalogue.patients).cloned() else {
+            return nothing();
+        };
+        let why = word(self.token);
+        self.records.open_emergency(&permit(Action::Emergency), &patient, &why)?;
+        let key = ResourceKey::new("Patient", &patient).map_err(bad)?;
+        wrote(self.write("opens in an emergency", key, false, BTreeSet::new()))
+    }
+
+    /// Decides what becomes of an entry that is set aside.
+    fn rule(mut self) -> Outcome {
+        let listed = self.records.quarantine_list(&permit(Action::Review))?.entries;
+        let Some(entry) = self.chance.pick(&listed).map(|one| one.entry.clone()) else {
+            return nothing();
+        };
+        let ruling = if self.chance.one_in(2) { Ruling::Release } else { Ruling::Discard };
+        let note = word(self.token);
+        self.records.rule(&permit(Action::SignOff), &entry, ruling, &note)?;
+        let key = ResourceKey::new("Basic", "set-aside").map_err(bad)?;
+        let mut write = self.write("rules on", key, false, BTreeSet::new());
+        if ruling == Ruling::Release {
+            write.released = entry.parse().ok();
+        }
+        wrote(write)
     }
 
     /// Settles a conflict.
@@ -332,8 +392,12 @@ impl Staff<'_> {
             &conflict.seen,
         )?;
         let mut replaced = sight.disputed.get(&conflict.element).cloned().unwrap_or_default();
+        let after = self.records.read(&permit(Action::Read), &key)?;
+        if after.deleted {
+            replaced.extend(sight.all());
+        }
         // An edit that is taken along to a new home takes the place of what is shown there.
-        let after = self.see(&key)?.unwrap_or_default();
+        let after = Sight::of(&after.resource);
         for (element, before) in &sight.plain {
             let now = after.plain.get(element).cloned().unwrap_or_default();
             if !replaced.is_disjoint(&now) {
@@ -397,7 +461,8 @@ impl Staff<'_> {
             let all = &self.catalogue.resources;
             let lately = &all[all.len().saturating_sub(8)..];
             let from = if self.chance.one_in(3) { all } else { lately };
-            let Some(key) = self.chance.pick(from).cloned() else { return Ok(None) };
+            let drawn = self.chance.pick(from).cloned();
+            let Some(key) = self.focus.clone().or(drawn) else { return Ok(None) };
             if !fits(&key) || elements_of(&key.kind).is_empty() {
                 continue;
             }
@@ -421,9 +486,11 @@ impl Staff<'_> {
         replaced: BTreeSet<Token>,
     ) -> Write {
         let author = self.records.author();
-        let own = self.records.frontier().0.iter().filter(|(log, _)| log.author == author);
+        let own = self.records.frontier().0.iter().filter(|(log, heads)| {
+            log.author == author && self.before.heads(log) != heads.as_slice()
+        });
         let place = own.filter_map(|(log, heads)| Some((*log, *heads.last()?))).collect();
-        Write { token: self.token, key, what, spoken, replaced, place }
+        Write { token: self.token, key, what, spoken, replaced, place, released: None }
     }
 }
 

@@ -27,6 +27,7 @@ use crate::journal::Journal;
 use crate::meddle::Meddler;
 use crate::network::{Line, Link};
 use crate::workload::{Catalogue, Token};
+use carnet_node::chart::ResourceKey;
 use carnet_node::vault::RecoveryCode;
 use carnet_sync_protocol::session::Lane;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -71,6 +72,8 @@ enum Event {
     Stick { clinic: usize, runs: Vec<Vec<u8>> },
     /// A disk has room again.
     Room { clinic: usize },
+    /// Somebody at a node works.
+    Work { clinic: usize, focus: Option<ResourceKey>, chance: u64 },
     /// A suspension is ended by who made it.
     Reinstate { by: usize, target: usize },
     /// Everything heals.
@@ -237,6 +240,10 @@ impl World {
             }
             Event::Stick { clinic, runs } => self.read_stick(clinic, &runs),
             Event::Room { clinic } => self.fill(clinic, None),
+            Event::Work { clinic, focus, chance } => {
+                self.work(clinic, focus, &mut Chance::new(chance));
+                Ok(())
+            }
             Event::Reinstate { by, target } => self.reinstate(by, target),
             Event::Heal => self.heal(),
         }

@@ -1,6 +1,7 @@
 //! The verdict at the end of a history: nothing lost, nothing hidden, nothing forged.
 
-use super::{Facts, Flaw, Shown, Written};
+use super::shown::Charts;
+use super::{Facts, Flaw, Shown, Written, is_chart};
 use crate::workload::{Sight, Token, tokens};
 use carnet_sync_protocol::frontier::Head;
 use carnet_sync_protocol::id::{LogId, NodeId};
@@ -31,7 +32,7 @@ impl Facts {
         for (at, one) in shown {
             if let Some(charts) = one.charts.as_ref().filter(|charts| charts.restricted) {
                 self.no_lies(*at, &charts.resources)?;
-                return self.nothing_hidden(*at, &charts.resources, witnesses);
+                return self.nothing_hidden(*at, charts, witnesses);
             }
         }
         Ok(())
@@ -125,25 +126,44 @@ impl Facts {
         Ok(())
     }
 
+    /// Whether something written behind a cut may be shown: somebody let it in, or built on it
+    /// without knowing.
+    fn may_be_shown(&self, written: &Written) -> bool {
+        written.write.place.iter().filter(|(log, _)| is_chart(log.channel)).any(|(log, head)| {
+            self.documents.get(&head.id).is_none_or(|document| {
+                self.released.contains(document)
+                    || self
+                        .built_on
+                        .get(&(*log, *document))
+                        .is_some_and(|up_to| head.sequence <= *up_to)
+            })
+        })
+    }
+
     /// Each word that was written is shown, or was replaced by somebody who had been shown it.
     fn nothing_hidden(
         &self,
         at: usize,
-        resources: &BTreeMap<String, Value>,
+        charts: &Charts,
         witnesses: &impl Witnesses,
     ) -> Result<(), Flaw> {
+        let resources = &charts.resources;
         let held = |written: &Written| {
             written.write.place.iter().all(|(log, head)| witnesses.holds(at, log, head))
         };
         let behind = |written: &Written| {
             written.write.place.iter().any(|(log, head)| {
-                is_chart(log) && witnesses.cut(log).is_some_and(|cut| head.sequence > cut)
+                is_chart(log.channel) && witnesses.cut(log).is_some_and(|cut| head.sequence > cut)
             })
+        };
+        // What builds on one of two changes in one place, of which the other counts.
+        let outcast = |written: &Written| {
+            written.write.place.iter().any(|(_, head)| charts.outcasts.contains(&head.id))
         };
         let there: Vec<&Written> = self.writes.values().filter(|written| held(written)).collect();
         let replaced: BTreeSet<Token> = there
             .iter()
-            .filter(|written| !behind(written))
+            .filter(|written| !behind(written) && !outcast(written))
             .flat_map(|written| &written.write.replaced)
             .copied()
             .collect();
@@ -152,13 +172,13 @@ impl Facts {
             let (write, key) = (&written.write, written.write.key.to_string());
             let sight = sights
                 .entry(key.clone())
-                .or_insert_with(|| resources.get(&key).map(Sight::of).unwrap_or_default());
+                .or_insert_with(|| resources.get(&key).map(sight_of).unwrap_or_default());
             let shows = sight.shows(write.token);
+            if outcast(written) {
+                continue;
+            }
             if behind(written) {
-                let leaked = write.place.iter().any(|(log, head)| {
-                    self.leaked.get(log).is_some_and(|up_to| head.sequence <= *up_to)
-                });
-                if shows && !leaked {
+                if shows && !self.may_be_shown(written) {
                     return Err(Flaw::new(
                         "nothing behind a cut is shown",
                         format!("{key} shows what write {} said", write.token),
@@ -176,7 +196,12 @@ impl Facts {
     }
 }
 
-fn is_chart(log: &LogId) -> bool {
-    use carnet_sync_protocol::id::Channel;
-    !matches!(log.channel, Channel::Control | Channel::Staff | Channel::Audit)
+/// What is shown of a resource. Of one that is deleted, and not in dispute for it, nothing is: who
+/// deleted it is to have seen what it said.
+fn sight_of(resource: &Value) -> Sight {
+    let mut sight = Sight::of(resource);
+    if resource["_deleted"] == true {
+        sight.plain.clear();
+    }
+    sight
 }

@@ -8,6 +8,7 @@ use carnet_node::records::{Records, RecordsError};
 use carnet_node::store::index::{Listing, TrailFilter};
 use carnet_sync_protocol::certificate::Role;
 use carnet_sync_protocol::frontier::Frontier;
+use carnet_sync_protocol::id::EntryId;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -28,6 +29,11 @@ pub struct Charts {
     conflicts: Vec<OpenConflict>,
     /// The ids of the events of the trail.
     trail: BTreeSet<String>,
+    /// What it knows of those who work here, and of what they decided.
+    staff: String,
+    /// The entries that are set aside since another has their place, or that of one on which they
+    /// build; looked for where somebody wrote what no honest node would.
+    pub outcasts: BTreeSet<EntryId>,
     /// Entries set aside, those that wait for others, and those without a key.
     aside: (u64, u64, u64),
     /// What `verify` found, where it was asked.
@@ -78,7 +84,18 @@ impl Shown {
             status.waiting.unwrap_or(0),
             status.unreadable.unwrap_or(0),
         );
-        let charts = Some(Charts { restricted, resources, conflicts, trail, aside, digest });
+        let staff = format!("{:?}", records.staff().map_err(failed)?);
+        let outcasts = if rogues { outcasts(records)? } else { BTreeSet::new() };
+        let charts = Some(Charts {
+            restricted,
+            resources,
+            conflicts,
+            trail,
+            staff,
+            outcasts,
+            aside,
+            digest,
+        });
         Ok(Self { frontier, charts })
     }
 
@@ -107,6 +124,12 @@ impl Shown {
             &held[..8]
         )
     }
+}
+
+fn outcasts(records: &mut Records) -> Result<BTreeSet<EntryId>, Flaw> {
+    let listed = records.quarantine_list(&permit(Action::Review)).map_err(failed)?.entries;
+    let outcasts = listed.iter().filter(|one| one.reason.contains("in one place"));
+    Ok(outcasts.filter_map(|one| one.entry.parse().ok()).collect())
 }
 
 fn failed(error: RecordsError) -> Flaw {
@@ -167,6 +190,12 @@ pub fn agree(shown: &[(usize, Shown)]) -> Result<(), Flaw> {
         if model.trail != charts.trail {
             let missing = model.trail.symmetric_difference(&charts.trail).count();
             return differ(first, *at, format!("{missing} events of the trail"));
+        }
+        if model.staff != charts.staff {
+            return differ(first, *at, "what they know of the staff".into());
+        }
+        if model.outcasts != charts.outcasts {
+            return differ(first, *at, "which of two changes in one place counts".into());
         }
         if model.aside != charts.aside {
             let what = format!("what is set aside: {:?} and {:?}", model.aside, charts.aside);

@@ -7,6 +7,7 @@ use crate::checks::Flaw;
 use crate::faults::What;
 use crate::rogue::Rogue;
 use carnet_node::base::environment::Clock;
+use carnet_node::chart::ResourceKey;
 
 /// Ten years.
 const DECADE_MS: u64 = 10 * 365 * 24 * 3_600_000;
@@ -18,7 +19,7 @@ impl World {
         let mut chance = Chance::new(item.chance);
         let at = chance.index(self.clinics.len());
         match item.what {
-            What::Act => self.work(at, &mut chance),
+            What::Act => self.work(at, None, &mut chance),
             What::Cut => self.cut(&mut chance),
             What::Partition => self.partition(&mut chance),
             What::Kill | What::PowerCut => return self.doom(at, item.what, &mut chance),
@@ -44,9 +45,10 @@ impl World {
         Ok(())
     }
 
-    fn work(&mut self, at: usize, chance: &mut Chance) {
-        if self.clinics[at].is_unlocked() {
-            let call = Call::Act { chance: chance.next(), token: self.token() };
+    /// Somebody at a node reads and writes, perhaps what others work on too.
+    pub(super) fn work(&mut self, at: usize, focus: Option<ResourceKey>, chance: &mut Chance) {
+        if self.clinics[at].is_unlocked() && !self.healing {
+            let call = Call::Act { chance: chance.next(), token: self.token(), focus };
             self.call(at, call);
         }
     }

@@ -25,6 +25,11 @@ impl World {
         if chance.one_in(3) {
             return self.kill(at, how);
         }
+        if chance.one_in(2) {
+            // Two write in the moment before, one of them perhaps just not.
+            self.work(at, None, chance);
+            self.work(at, None, chance);
+        }
         self.desks[at].doom = Some(Doom { after: chance.below(4) as usize, how });
         Ok(())
     }

@@ -6,7 +6,7 @@ use crate::checks::Flaw;
 use crate::network::{Line, Link, LinkEnd};
 use carnet_node::base::environment::Clock;
 use carnet_node::sync::{Conversation, Ends, Opening, Step};
-use carnet_sync_protocol::session::{CloseReason, Input, Lane};
+use carnet_sync_protocol::session::{self, CloseReason, Input, Lane};
 
 impl World {
     /// Adds a line, on which somebody will dial.
@@ -201,6 +201,12 @@ impl World {
                     if let Some(clinic) = self.clinic_at(link, end) {
                         self.call(clinic, Call::Task { link, end, task });
                     }
+                }
+                Step::Event(session::Event::Refused { log, reason, by_us: true }) => {
+                    self.note(format_args!(
+                        "link {link}: a {} log is refused: {reason:?}",
+                        log.channel.name()
+                    ));
                 }
                 Step::Event(_) => {}
                 Step::Close(reason) => return self.closed(link, end, reason),

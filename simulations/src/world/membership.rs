@@ -150,7 +150,7 @@ impl World {
         let mut records = counter.records();
         let token = self.token();
         let chance = self.keys.split();
-        let staff = Staff { records: &mut records, catalogue: &self.catalogue, chance, token };
+        let staff = Staff::new(&mut records, &self.catalogue, chance, token);
         let done = staff.register().map_err(harness)?;
         let news = records.commit().map_err(harness)?;
         drop(records);
@@ -215,11 +215,45 @@ impl World {
         if self.clinics[by].node == self.clinics[target].node || left < 2 {
             return Ok(());
         }
-        if self.stand(by, target, kind)? && !final_ && chance.one_in(2) {
+        if !self.stand(by, target, kind)? {
+            return Ok(());
+        }
+        if chance.one_in(2) {
+            self.work_unaware(by, target, chance);
+        }
+        if !final_ && chance.one_in(2) {
             let at = self.now + chance.between(5_000, 200_000);
             self.schedule(at, Event::Reinstate { by, target });
         }
         Ok(())
+    }
+
+    /// Nobody hears yet that a node was cut off: it works on, and others work with what it wrote.
+    fn work_unaware(&mut self, by: usize, target: usize, chance: &mut Chance) {
+        let for_ms = chance.between(20_000, 100_000);
+        for line in 0..self.lines.len() {
+            if self.lines[line].ends.contains(&by) {
+                self.block(line, 0, for_ms);
+                self.block(line, 1, for_ms);
+            }
+        }
+        let others = (0..self.clinics.len()).filter(|at| {
+            *at != by && self.clinics[*at].transport != self.clinics[target].transport
+        });
+        let others: Vec<usize> = others.collect();
+        if let Some(other) = chance.pick(&others) {
+            self.add_line([target.min(*other), target.max(*other)]);
+        }
+        let all = &self.catalogue.resources;
+        let focus = chance.pick(&all[all.len().saturating_sub(8)..]).cloned();
+        let acts = chance.between(3, 8);
+        for number in 0..acts {
+            let other = chance.pick(&others).copied().unwrap_or(target);
+            let clinic = if 2 * number < acts { target } else { other };
+            let at = self.now + for_ms * (number + 1) / (acts + 2);
+            let focus = focus.clone();
+            self.schedule(at, Event::Work { clinic, focus, chance: chance.next() });
+        }
     }
 
     pub(super) fn reinstate(&mut self, by: usize, target: usize) -> Result<(), Flaw> {

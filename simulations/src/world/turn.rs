@@ -5,6 +5,7 @@ use crate::chance::Chance;
 use crate::checks::Flaw;
 use crate::clinic::{Counter, End};
 use crate::workload::{Done, Staff, Token};
+use carnet_node::chart::ResourceKey;
 use carnet_node::identity::roster::Standing;
 use carnet_node::records::handle::{Batch, guarded};
 use carnet_node::records::{Advance, Records, RecordsError};
@@ -20,7 +21,7 @@ pub(super) enum Call {
     /// A session's question.
     Task { link: u64, end: usize, task: Task },
     /// Somebody's work.
-    Act { chance: u64, token: Token },
+    Act { chance: u64, token: Token, focus: Option<ResourceKey> },
 }
 
 /// When within a turn a process is killed.
@@ -95,7 +96,9 @@ impl World {
                     whose = (link, end);
                     tasks.push(task);
                 }
-                Call::Act { chance, token } => return self.act(at, counter, chance, token),
+                Call::Act { chance, token, focus } => {
+                    return self.act(at, counter, chance, token, focus);
+                }
             }
         }
         let mut stranger = None;
@@ -131,11 +134,12 @@ impl World {
         counter: &Counter,
         chance: u64,
         token: Token,
+        focus: Option<ResourceKey>,
     ) -> Result<Outcome, Flaw> {
         let mut records = counter.records();
         let catalogue = &self.catalogue;
         let result = guarded(&mut records, |records| {
-            Staff { records, catalogue, chance: Chance::new(chance), token }.act()
+            Staff::new(records, catalogue, Chance::new(chance), token).at(focus).act()
         });
         self.watch(at, &records, true)?;
         Ok(Outcome::Act(token, Box::new(result)))
@@ -160,9 +164,6 @@ impl World {
                 for run in runs {
                     if run.log().author == author {
                         news.push((run.log(), run.head()));
-                    }
-                    if records.roster().cut(&run.log()).is_none() {
-                        self.facts.leaked(run.log(), run.head().sequence);
                     }
                 }
             }

@@ -43,12 +43,19 @@ impl Exchange {
 impl Session {
     pub(super) fn begin_exchange(&mut self, announced: Announced, theirs: &HelloBody) -> Exchange {
         let compared = Exchange::compare(&announced.digests, &theirs.digests);
+        #[cfg(planted)]
+        let former = announced.receipt.clone();
         let base = announced.receipt.filter(|receipt| Some(receipt.id()) == theirs.receipt);
         for (channel, equal) in &compared {
             let held = if *equal {
                 Some(&announced.frontier)
             } else {
                 base.as_ref().map(|receipt| &receipt.frontier)
+            };
+            #[cfg(planted)]
+            let held = match crate::planted::is("trusts-the-receipt-of-a-former-life") {
+                true => held.or(former.as_ref().map(|receipt| &receipt.frontier)),
+                false => held,
             };
             for (log, heads) in held.into_iter().flat_map(|held| held.channel(*channel)) {
                 self.transfer.presume(*log, heads);

@@ -187,10 +187,6 @@ impl Session {
 /// Whether a ledger holds what it held when a receipt was signed. One that was restored from an
 /// older copy does not, and must not use the receipt.
 fn covers(frontier: &Frontier, receipt: &Frontier) -> bool {
-    #[cfg(planted)]
-    if crate::planted::is("trusts-the-receipt-of-a-former-life") {
-        return true;
-    }
     let tip = |heads: &[crate::frontier::Head]| heads.iter().map(|head| head.sequence).max();
     receipt.0.iter().all(|(log, heads)| tip(frontier.heads(log)) >= tip(heads))
 }
