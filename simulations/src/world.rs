@@ -212,6 +212,10 @@ impl World {
                 }
             }
         }
+        // They may have come to rest since the last look.
+        if self.healing && self.is_at_rest()? {
+            return self.judge();
+        }
         Err(Flaw::new("convergence", format!("nothing happens any more; {}", self.unrest())))
     }
 
