@@ -72,17 +72,18 @@ fn every_poison_of_a_signed_peer_is_set_aside_and_nothing_else_changes() {
     for (name, entry, reason) in &entries {
         assert_eq!(&reason_of(&mut c, entry), reason, "{name}: the same everywhere");
     }
-    // The document, its neighbour and every peer go on; so does what the same node wrote soundly.
+    // The document, its neighbour and every peer go on; so does what the same node wrote soundly,
+    // in a place that none of these claims.
     a.set(&p, "gender", json!("female"));
     c.set(&q, "gender", json!("male"));
-    let sound = chunk.to_bytes();
-    let run = forger.entry(channel, document, Content::Change(&sound)).unwrap();
+    let later = sound(&rogue, &forger, &p, 3).to_bytes();
+    let run = forger.entry(channel, document, Content::Change(&later)).unwrap();
     c.records.receive(&[run]).unwrap();
     c.records.commit().unwrap();
     sync(&mut a, &mut c);
     for node in [&mut a, &mut c] {
         let shown = node.show(&p);
-        assert_eq!((&shown["language"], &shown["gender"]), (&json!("l2"), &json!("female")));
+        assert_eq!((&shown["language"], &shown["gender"]), (&json!("l3"), &json!("female")));
         assert_eq!(node.show(&q)["gender"], "male");
     }
     for (_, entry, _) in &entries {
@@ -115,6 +116,7 @@ fn a_change_on_what_does_not_exist_waits_and_is_in_nobodys_way() {
         hash[..4].copy_from_slice(&number.to_le_bytes());
         poison.dependencies.push(hash);
         poison.dependencies.sort_unstable();
+        poison.actor[8..12].copy_from_slice(&number.to_le_bytes());
         let poison = poison.to_bytes();
         let content = Content::Change(&poison);
         let run = forger.entry(aim.channel, aim.id, content).unwrap();
