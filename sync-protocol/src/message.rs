@@ -300,6 +300,7 @@ pub struct PeerAddress {
     /// Its site.
     pub site: String,
     /// Host and port, in text.
+    #[serde(deserialize_with = "wire::at_most::<_, _, { limit::ADDRESSES_MAX }>")]
     pub addresses: Vec<String>,
 }
 
@@ -311,6 +312,7 @@ pub struct Admission {
     /// The inviter's certificate.
     pub inviter: Certificate,
     /// Whom it can call.
+    #[serde(deserialize_with = "wire::at_most::<_, _, { limit::ADDRESSES_MAX }>")]
     pub peers: Vec<PeerAddress>,
 }
 

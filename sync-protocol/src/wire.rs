@@ -5,8 +5,10 @@
 //! before decoding.
 
 use crate::error::Violation;
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, Deserializer, Error, SeqAccess, Visitor};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::marker::PhantomData;
 
 /// The canonical encoding.
 ///
@@ -25,9 +27,51 @@ pub fn decode<T: Serialize + DeserializeOwned>(bytes: &[u8]) -> Result<T, Violat
     Ok(value)
 }
 
+/// A list of at most `N`, for `deserialize_with`. A longer one is refused before the rest of it is
+/// read: a byte can stand for an item that takes dozens in memory.
+pub fn at_most<'de, D: Deserializer<'de>, T: Deserialize<'de>, const N: usize>(
+    deserializer: D,
+) -> Result<Vec<T>, D::Error> {
+    deserializer.deserialize_seq(AtMost::<T, N>(PhantomData))
+}
+
+struct AtMost<T, const N: usize>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>, const N: usize> Visitor<'de> for AtMost<T, N> {
+    type Value = Vec<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "at most {N} items")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Vec<T>, A::Error> {
+        let mut list = Vec::new();
+        while let Some(item) = items.next_element()? {
+            if list.len() == N {
+                return Err(A::Error::invalid_length(N + 1, &self));
+            }
+            list.push(item);
+        }
+        Ok(list)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    struct Few(#[serde(deserialize_with = "at_most::<_, _, 3>")] Vec<Option<[u8; 24]>>);
+
+    #[test]
+    fn a_list_that_is_too_long_is_refused_before_it_is_held() {
+        for length in 0..=3 {
+            let few = Few(vec![Some([7; 24]); length]);
+            assert_eq!(decode(&encode(&few)), Ok(few));
+        }
+        let many = Few(vec![None; 4]);
+        assert_eq!(decode::<Few>(&encode(&many)), Err(Violation::Encoding));
+    }
 
     #[test]
     fn only_the_canonical_form_is_accepted() {

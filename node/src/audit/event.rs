@@ -6,6 +6,10 @@ use serde::{Deserialize, Serialize};
 /// Events in one entry: the calls of one group commit, and what a locked node has to catch up on.
 pub const BATCH_EVENTS_MAX: usize = 1_024;
 
+/// Bytes of one entry: a thousand events as they are, and little enough for what they take in
+/// memory, where a byte may stand for a list's item.
+pub const BATCH_BYTES_MAX: usize = 512 << 10;
+
 /// Any text of an event.
 const TEXT_BYTES_MAX: usize = 2_000;
 
@@ -86,8 +90,35 @@ impl AuditBatch {
         wire::encode(self)
     }
 
+    /// Divides events so that each part can be read by [`Self::from_payload`], as long as each
+    /// event can.
+    pub fn divide(events: &[AuditEvent]) -> Vec<Self> {
+        let mut batches: Vec<Self> = Vec::new();
+        let mut bytes = 0;
+        for event in events {
+            let length = wire::encode(event).len();
+            bytes += length;
+            match batches.last_mut() {
+                // The count of the events takes two bytes.
+                Some(batch)
+                    if batch.events.len() < BATCH_EVENTS_MAX && bytes + 2 <= BATCH_BYTES_MAX =>
+                {
+                    batch.events.push(event.clone());
+                }
+                _ => {
+                    batches.push(Self { events: vec![event.clone()] });
+                    bytes = length;
+                }
+            }
+        }
+        batches
+    }
+
     /// Reads a payload.
     pub fn from_payload(payload: &[u8]) -> Result<Self, AuditError> {
+        if payload.len() > BATCH_BYTES_MAX {
+            return Err(AuditError::Bounds);
+        }
         let batch: Self = wire::decode(payload).map_err(|_| AuditError::Malformed)?;
         let texts = |event: &AuditEvent| {
             [&event.actor, &event.action, &event.purpose, &event.detail]
@@ -148,5 +179,25 @@ mod tests {
         assert_eq!(AuditBatch::from_payload(&long.to_payload()), Err(AuditError::Bounds));
         let many = AuditBatch { events: vec![event(); BATCH_EVENTS_MAX + 1] };
         assert_eq!(AuditBatch::from_payload(&many.to_payload()), Err(AuditError::Bounds));
+        // A byte for an item: what takes 25 times as much in memory.
+        let roles = AuditEvent { roles: vec![String::new(); BATCH_BYTES_MAX], ..event() };
+        let large = AuditBatch { events: vec![roles] };
+        assert_eq!(AuditBatch::from_payload(&large.to_payload()), Err(AuditError::Bounds));
+    }
+
+    #[test]
+    fn events_are_divided_so_that_each_part_can_be_read() {
+        let short = vec![event(); 2 * BATCH_EVENTS_MAX + 1];
+        let wordy = AuditEvent { consents: vec!["x".repeat(TEXT_BYTES_MAX); 10], ..event() };
+        let long = vec![wordy; 100];
+        for (events, parts) in [(&short, 3), (&long, 4), (&Vec::new(), 0)] {
+            let batches = AuditBatch::divide(events);
+            assert_eq!(batches.len(), parts);
+            for batch in &batches {
+                assert_eq!(AuditBatch::from_payload(&batch.to_payload()).as_ref(), Ok(batch));
+            }
+            let all: Vec<_> = batches.into_iter().flat_map(|batch| batch.events).collect();
+            assert_eq!(&all, events);
+        }
     }
 }

@@ -37,6 +37,9 @@ const REQUEST_BYTES_MAX: usize = 512;
 /// statements; what does not fit is synced later.
 pub const ANSWER_BYTES_MAX: usize = 16 << 20;
 
+/// Runs in an answer: with those of a hundred bytes it is as long as it may be.
+const ANSWER_RUNS_MAX: usize = 1 << 16;
+
 /// Why an invitation, a request or an answer is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EnrolmentError {
@@ -156,8 +159,10 @@ pub struct EnrolmentAnswer {
     /// What people call the practice; for display, before its own statement is known.
     pub practice_name: String,
     /// Whom the new node may call.
+    #[serde(deserialize_with = "wire::at_most::<_, _, ADDRESSES_MAX>")]
     pub peers: Vec<PeerAddress>,
     /// Control runs, in the form of `Run::to_bytes`; checked when they are received.
+    #[serde(deserialize_with = "wire::at_most::<_, _, ANSWER_RUNS_MAX>")]
     pub runs: Vec<Vec<u8>>,
 }
 

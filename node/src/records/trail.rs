@@ -11,7 +11,6 @@ use super::read::instant;
 use super::status::CLOCK_FLOOR_MS;
 use super::{Records, RecordsError};
 use crate::access::{Action, Actor, Permit, Purpose};
-use crate::audit::event::BATCH_EVENTS_MAX;
 use crate::audit::{AuditBatch, AuditEvent, AuditOutcome};
 use crate::base::environment::Environment;
 use crate::store::index::{Cause, Pending, TrailFilter, TrailRow};
@@ -190,10 +189,8 @@ impl Records {
         }
         self.leave_forked_life()?;
         let events = std::mem::take(&mut self.unwritten);
-        let batches: Vec<Vec<u8>> = events
-            .chunks(BATCH_EVENTS_MAX)
-            .map(|events| AuditBatch { events: events.to_vec() }.to_payload())
-            .collect();
+        let batches = AuditBatch::divide(&events);
+        let batches: Vec<Vec<u8>> = batches.iter().map(AuditBatch::to_payload).collect();
         let contents: Vec<Content<'_>> = batches
             .iter()
             .map(|bytes| Content::Change { document: DocumentId::ZERO, bytes })

@@ -13,14 +13,13 @@ use super::sealed::{open, seal};
 use carnet_sync_protocol::entry::{Codec, Header, HybridTime, RunItem};
 use carnet_sync_protocol::id::{DocumentId, EpochId};
 use carnet_sync_protocol::limit::{FRAME_BYTES_MAX, RUN_ENTRIES_MAX};
-use carnet_sync_protocol::wire;
+use carnet_sync_protocol::wire::{self, at_most};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-/// A block before compression: a frame's worth of changes, each some times larger than it was
-/// sealed.
-const BLOCK_BYTES_MAX: usize = 4 * FRAME_BYTES_MAX;
+/// A block before compression: the longest change there is, and as much again of others.
+const BLOCK_BYTES_MAX: usize = 2 * FRAME_BYTES_MAX;
 
 /// The hash that names a change.
 pub type ChangeName = [u8; 32];
@@ -76,30 +75,42 @@ const OF_ITS_BASE: u16 = u16::MAX;
 /// The entries of a run, ready to be compressed.
 #[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Block {
+    #[serde(deserialize_with = "at_most::<_, _, RUN_ENTRIES_MAX>")]
     documents: Vec<DocumentId>,
+    #[serde(deserialize_with = "at_most::<_, _, RUN_ENTRIES_MAX>")]
     epochs: Vec<EpochId>,
+    #[serde(deserialize_with = "at_most::<_, _, RUN_ENTRIES_MAX>")]
     codecs: Vec<Codec>,
     /// By entry: which document ([`OF_ITS_BASE`] is none of the table), epoch and codec.
+    #[serde(deserialize_with = "at_most::<_, _, RUN_ENTRIES_MAX>")]
     document: Vec<u16>,
+    #[serde(deserialize_with = "at_most::<_, _, RUN_ENTRIES_MAX>")]
     epoch: Vec<u16>,
+    #[serde(deserialize_with = "at_most::<_, _, RUN_ENTRIES_MAX>")]
     codec: Vec<u16>,
     /// By entry: how much later than the one before.
+    #[serde(deserialize_with = "at_most::<_, _, RUN_ENTRIES_MAX>")]
     time: Vec<i64>,
     /// By entry: the nonce, if it is sealed here.
+    #[serde(deserialize_with = "at_most::<_, _, RUN_ENTRIES_MAX>")]
     sealed: Vec<Option<[u8; 24]>>,
     /// By entry: nothing if its text is a whole change or payload, or else one more than the number
     /// of changes that it builds on.
+    #[serde(deserialize_with = "at_most::<_, _, RUN_ENTRIES_MAX>")]
     based: Vec<u32>,
     /// What they build on, one after another.
+    #[serde(deserialize_with = "at_most::<_, _, { BASES_MAX * RUN_ENTRIES_MAX }>")]
     bases: Vec<Base>,
     /// By entry: how long its text is.
+    #[serde(deserialize_with = "at_most::<_, _, RUN_ENTRIES_MAX>")]
     length: Vec<u32>,
     /// The changes, what is left of them, or payloads, one after another.
     text: Vec<u8>,
 }
 
 impl Block {
-    /// The block of these entries; nothing if it is larger than any reader takes.
+    /// The block of these entries; nothing if it is larger than any reader takes, as when somebody
+    /// has written what is small only while it is compressed.
     pub fn of<'a>(
         keys: &KeyBook,
         changes: &dyn Changes,
@@ -129,6 +140,9 @@ impl Block {
             }
             let text = parts.map(|parts| parts.rest).or(change);
             let text = text.as_deref().unwrap_or(payload);
+            if block.text.len() + text.len() > BLOCK_BYTES_MAX {
+                return None;
+            }
             block.length.push(text.len() as u32);
             block.text.extend_from_slice(text);
         }
@@ -420,13 +434,39 @@ mod tests {
         }
         assert!(items(&Block::default()).is_err());
         let many: Vec<RunItem> = (0..=RUN_ENTRIES_MAX).map(|at| item(at as u8)).collect();
-        assert!(items(&block(&many)).is_err());
+        assert!(Block::unpack(&block(&many).pack()).is_err());
     }
 
     fn based_on(block: &mut Block, base: Base) {
         (block.sealed[1], block.based[1]) = (None, 2);
         block.document[1] = OF_ITS_BASE;
         block.bases.push(base);
+    }
+
+    #[test]
+    fn a_block_never_grows_beyond_what_its_reader_unpacks() {
+        let of = |lengths: &[usize]| {
+            let payloads: Vec<Vec<u8>> = lengths.iter().map(|length| vec![7; *length]).collect();
+            let items: Vec<RunItem> = payloads
+                .into_iter()
+                .map(|payload| RunItem { document: DocumentId([9; 16]), payload, ..item(255) })
+                .collect();
+            let entries = (0..).zip(&items).map(|(at, one)| (header(at, one), &one.payload[..]));
+            Block::of(&KeyBook::default(), &Nothing, entries)
+        };
+        let fits = of(&[1, BLOCK_BYTES_MAX - 400]).unwrap();
+        assert!(Block::unpack(&fits.pack()).is_ok());
+        assert!(of(&[1, BLOCK_BYTES_MAX - 100]).is_none());
+        assert!(of(&[1, BLOCK_BYTES_MAX]).is_none());
+    }
+
+    #[test]
+    fn tables_longer_than_a_run_are_refused_before_they_are_held() {
+        // A byte for an item: a list of nonces that takes 25 times as much in memory.
+        let mut bytes = vec![0; 7];
+        wire::encode(&(BLOCK_BYTES_MAX as u64 - 64)).iter().for_each(|byte| bytes.push(*byte));
+        bytes.resize(BLOCK_BYTES_MAX, 0);
+        assert!(matches!(Block::unpack(&compress::pack_block(&bytes)), Err(VaultError::Malformed)));
     }
 
     #[test]
