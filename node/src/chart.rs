@@ -32,7 +32,7 @@ pub use document::{
 pub use fold::Folded;
 pub use grain::{Grain, grain, guarded, merging_table};
 pub use hostile::Refusal;
-pub use json::{canonical, parse_json};
+pub use json::{VALUES_MAX, canonical, parse_json, parse_json_within, values_in};
 pub use register::WHOLE;
 pub use resource::{Resource, ResourceError, ResourceKey, is_resource_id, is_resource_type};
 pub use section::{

@@ -12,9 +12,50 @@ use std::fmt;
 /// The member name by which `serde_json` passes the literal of a number.
 const NUMBER_TOKEN: &str = "$serde_json::private::Number";
 
-/// Reads JSON strictly: duplicate member names, trailing text and nesting deeper than 127 are
-/// refused. The error names a place, never the content.
+/// Values that one resource may hold, those that hold others included. An object of one member takes
+/// some 640 bytes in memory, so this is 32 MB at the very worst. Of the official examples and
+/// definitions the largest, a ValueSet, has 19,245.
+pub const VALUES_MAX: usize = 50_000;
+
+/// How many values a JSON text holds: told from its commas and brackets, before anything is made of
+/// it. An empty list or object counts as two. Of what is not JSON, it tells no less than a parser
+/// would come upon.
+pub fn values_in(text: &[u8]) -> usize {
+    let (mut values, mut in_string, mut escaped) = (1, false, false);
+    for byte in text {
+        match (in_string, byte) {
+            (true, _) if escaped => escaped = false,
+            (true, b'\\') => escaped = true,
+            (_, b'"') => in_string = !in_string,
+            (false, b',' | b'[' | b'{') => values += 1,
+            _ => {}
+        }
+    }
+    values
+}
+
+/// The same of a value.
+pub(crate) fn values_of(value: &Value) -> usize {
+    let within: usize = match value {
+        Value::Array(items) => items.iter().map(values_of).sum(),
+        Value::Object(members) => members.values().map(values_of).sum(),
+        _ => return 1,
+    };
+    1 + within.max(1)
+}
+
+/// Reads the JSON of a resource, or of a part of one, strictly: duplicate member names, trailing
+/// text, nesting deeper than 127 and more than [`VALUES_MAX`] values are refused. The error names a
+/// place, never the content.
 pub fn parse_json(text: &str) -> Result<Value, ResourceError> {
+    parse_json_within(text, VALUES_MAX)
+}
+
+/// The same with another bound.
+pub fn parse_json_within(text: &str, values_max: usize) -> Result<Value, ResourceError> {
+    if values_in(text.as_bytes()) > values_max {
+        return Err(ResourceError::TooManyValues { max: values_max });
+    }
     let mut reader = serde_json::Deserializer::from_str(text);
     let value = Strict.deserialize(&mut reader).and_then(|value| reader.end().map(|()| value));
     value.map_err(|error| ResourceError::InvalidJson {
@@ -199,13 +240,34 @@ mod tests {
             "[01]",
             "[NaN]",
             r#"["\ud800"]"#,
-            &"[".repeat(100_000),
+            &"[".repeat(10_000),
         ] {
             assert!(
                 matches!(parse_json(text), Err(ResourceError::InvalidJson { .. })),
                 "{text:.20}"
             );
         }
+    }
+
+    #[test]
+    fn values_are_counted_without_being_made() {
+        for (text, count) in [
+            ("7", 1),
+            ("[]", 2),
+            ("{}", 2),
+            ("[1,2]", 3),
+            (r#"{"a":1}"#, 2),
+            (r#"{"a":[{},{"b":null}],"c":"[{,\\\",[["}"#, 7),
+            (r#"[ [ [ [ 1 ] , "," ] ] ]"#, 6),
+        ] {
+            let value = parse_json(text).unwrap();
+            assert_eq!((values_in(text.as_bytes()), values_of(&value)), (count, count), "{text}");
+            assert_eq!(values_in(canonical(&value).as_bytes()), count);
+        }
+        let list = |values: usize| format!("[{}]", vec!["0"; values - 1].join(","));
+        assert!(parse_json(&list(VALUES_MAX)).is_ok());
+        let refused = parse_json(&list(VALUES_MAX + 1));
+        assert_eq!(refused, Err(ResourceError::TooManyValues { max: VALUES_MAX }));
     }
 
     #[test]

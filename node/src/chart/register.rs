@@ -166,9 +166,12 @@ impl Register {
             }
             (Self::Group(json), _) => parse_json(json).is_ok_and(|value| {
                 value.as_object().is_some_and(|members| {
+                    // One member of the element's own name would stand there as it is.
+                    let bare = members.len() == 1 && members.contains_key(element);
                     !members.is_empty()
+                        && !bare
                         && members.keys().all(|name| element_of(kind, name) == element)
-                        && Self::of_members(element, members) == *self
+                        && canonical(&value) == *json
                 })
             }),
             _ => !is_choice(kind, element),

@@ -5,7 +5,7 @@
 //! are carried along.
 
 use super::grain;
-use super::json::parse_json;
+use super::json::{VALUES_MAX, parse_json, values_of};
 use super::register::is_draft;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -30,6 +30,12 @@ pub enum ResourceError {
         column: usize,
         /// What is wrong.
         what: &'static str,
+    },
+    /// More than can be held at once.
+    #[error("it holds more than {max} values; divide it")]
+    TooManyValues {
+        /// So many may be.
+        max: usize,
     },
     /// A resource is a JSON object.
     #[error("a resource must be a JSON object with a resourceType; this is something else")]
@@ -146,6 +152,9 @@ impl Resource {
         let key = ResourceKey::new(kind, id)?;
         if !body.keys().all(|name| is_element_name(name)) {
             return Err(ResourceError::InvalidName { kind: key.kind });
+        }
+        if body.values().map(values_of).sum::<usize>() > VALUES_MAX {
+            return Err(ResourceError::TooManyValues { max: VALUES_MAX });
         }
         body.insert("id".to_owned(), Value::String(id.to_owned()));
         strip_version(&mut body);

@@ -5,8 +5,8 @@
 //! - Each bundle (or NDJSON file) is taken whole or not at all, and says which entry failed.
 //! - The bundles of one import are taken in order of dependency: one whose conditional references
 //!   have no match yet waits until the others are in.
-//! - One file is in memory at a time, and no larger than [`FILE_BYTES_MAX`]; of those before, only
-//!   where their resources came to stand.
+//! - One file is in memory at a time, no larger than [`FILE_BYTES_MAX`] and of no more values than
+//!   [`FILE_VALUES_MAX`]; of those before, only where their resources came to stand.
 //! - A new resource keeps the id of its `urn:uuid`, or its own; where it has none, or the id is
 //!   taken by something else, its id is derived from what it says, so that a repeat finds it.
 //! - What the chart already says, or said once, is not written again: importing an old export does
@@ -17,7 +17,7 @@ mod reference;
 mod source;
 
 pub use bundle::BundleError;
-pub use source::{FILE_BYTES_MAX, Source};
+pub use source::{FILE_BYTES_MAX, FILE_VALUES_MAX, Source};
 
 use super::{Records, RecordsError};
 use crate::access::{Action, Permit};
@@ -197,8 +197,8 @@ impl Records {
             import.fail(ImportFailure { file: parcel.file, bundle: number, entry: None, reason });
             return Ok(());
         }
-        let taken = self.atomically(|records| records.take_bundle(permit, &parcel, &import.placed));
-        let file = parcel.file;
+        let file = parcel.file.clone();
+        let taken = self.atomically(|records| records.take_bundle(permit, parcel, &import.placed));
         let failure = |entry, reason| ImportFailure { file, bundle: number, entry, reason };
         match taken {
             Ok(taken) => {

@@ -6,10 +6,11 @@
 //! should it fail in the middle all the same, the document is rebuilt as it was.
 
 use super::journal::Past;
-use super::register_key::RegisterKey;
+use super::register_key::{self, RegisterKey};
 use super::{ChangeHash, ChartError, Document};
-use crate::chart::change::RawChange;
+use crate::chart::change::{Content, RawChange};
 use crate::chart::hostile::{Refusal, contain};
+use crate::chart::json::VALUES_MAX;
 use crate::chart::resource::ResourceKey;
 use automerge::{Change, ObjId, ROOT, ReadDoc};
 use std::collections::HashSet;
@@ -58,11 +59,19 @@ pub fn inspect(change: &[u8]) -> Result<Inspected, ChartError> {
     })
 }
 
-/// What each operation is about; no register may be written twice.
+/// What each operation is about; no register may be written twice, and no resource get more values
+/// than can be held at once.
 pub(super) fn register_keys<'a>(change: &RawChange<'a>) -> Result<Vec<RegisterKey<'a>>, Refusal> {
     let mut names = HashSet::new();
     if !change.operations.iter().all(|operation| names.insert(operation.key)) {
         return Err(Refusal::Foreign("a register that is written twice"));
+    }
+    let written = change.operations.iter().filter_map(|operation| match operation.value {
+        Some(Content::Bytes(bytes)) => Some((operation.key, bytes)),
+        _ => None,
+    });
+    if register_key::values(written) > VALUES_MAX {
+        return Err(Refusal::TooLarge);
     }
     let actor = &change.actors[0];
     change.operations.iter().map(|operation| RegisterKey::read(operation, actor)).collect()

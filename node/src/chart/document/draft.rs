@@ -66,6 +66,14 @@ impl Plan {
         self.texts.len() + self.puts.len() + self.strokes
     }
 
+    /// How many values they write into one resource at most.
+    pub(super) fn values(&self) -> usize {
+        register_key::values(self.puts.iter().filter_map(|(name, value)| match value {
+            Some(ScalarValue::Bytes(bytes)) => Some((name.as_str(), bytes.as_slice())),
+            _ => None,
+        }))
+    }
+
     /// About how many bytes they take.
     pub(super) fn bytes(&self) -> usize {
         let puts = self.puts.iter().map(|(name, value)| name.len() + size(value));

@@ -5,13 +5,14 @@
 use crate::chart::change::{Content, Operation};
 use crate::chart::grain::{Grain, grain};
 use crate::chart::hostile::Refusal;
-use crate::chart::json::canonical;
+use crate::chart::json::{canonical, values_in};
 use crate::chart::narrative::{self, holds_texts, text_name, text_register};
 use crate::chart::register::{DELETED, MOVED, Register, WHOLE, element_of};
 use crate::chart::resource::{ResourceKey, is_element_name};
 use automerge::ScalarValue;
 use data_encoding::HEXLOWER;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// The register under which a decision stands.
 const RESOLVED: &str = "_resolved";
@@ -95,6 +96,16 @@ pub(super) fn name(key: &ResourceKey, element: &str) -> String {
 /// The name of a decision's register.
 pub(super) fn decision_name(key: &ResourceKey, seen: &str) -> String {
     format!("{key}/{RESOLVED}/{seen}")
+}
+
+/// How many values the registers of one resource are made of, at most, if these are written.
+pub(super) fn values<'b>(written: impl Iterator<Item = (&'b str, &'b [u8])>) -> usize {
+    let mut values: BTreeMap<&str, usize> = BTreeMap::new();
+    for (name, json) in written {
+        let resource = name.match_indices('/').nth(1).map_or(name, |(end, _)| &name[..end]);
+        *values.entry(resource).or_default() += values_in(json);
+    }
+    values.into_values().max().unwrap_or(0)
 }
 
 impl<'a> RegisterKey<'a> {

@@ -7,6 +7,7 @@ use super::{ChangeHash, ChartError, Conflict, Document};
 use crate::chart::change::{CHANGE_BYTES_MAX, OPERATIONS_MAX, RawChange};
 use crate::chart::conflict::ConflictKind;
 use crate::chart::grain::{Grain, grain, guarded};
+use crate::chart::json::VALUES_MAX;
 use crate::chart::register::{DELETED, MOVED, Register, WHOLE, element_of, is_choice};
 use crate::chart::resource::{Resource, ResourceKey, is_element_name};
 use automerge::transaction::{CommitOptions, Transactable};
@@ -93,7 +94,10 @@ impl Document {
         for (key, draft) in drafts {
             draft.plan(&key, &mut plan);
         }
-        if plan.operations() > OPERATIONS_MAX || plan.bytes() > CHANGE_BYTES_MAX {
+        if plan.operations() > OPERATIONS_MAX
+            || plan.bytes() > CHANGE_BYTES_MAX
+            || plan.values() > VALUES_MAX
+        {
             return Err(ChartError::TooLarge);
         }
         self.commit(by, unix_ms, plan)

@@ -56,7 +56,7 @@ impl Records {
     pub(super) fn take_bundle(
         &mut self,
         permit: &Permit,
-        parcel: &Parcel,
+        parcel: Parcel,
         placed_before: &BTreeMap<String, String>,
     ) -> Result<Taken, RecordsError> {
         let mut taking = Taking::default();
@@ -64,7 +64,7 @@ impl Records {
             let target = self.aim(entry, &mut taking).map_err(|error| error.at(at))?;
             taking.targets.push(target);
         }
-        let conditionals = self.resolve_conditionals(parcel, &taking)?;
+        let conditionals = self.resolve_conditionals(&parcel, &taking)?;
         let links = |name: &str| -> Option<&String> {
             let here = taking.placed.get(name).or_else(|| conditionals.get(name));
             here.or_else(|| placed_before.get(name))
@@ -72,7 +72,7 @@ impl Records {
         let mut counts = Counts::default();
         let mut patients = Vec::new();
         let mut plan = Plan::new();
-        for (at, (entry, target)) in parcel.entries.iter().zip(&taking.targets).enumerate() {
+        for (at, (entry, target)) in parcel.entries.into_iter().zip(&taking.targets).enumerate() {
             let fault = |error: RecordsError| -> RecordsError { Fault::from(error).at(at) };
             match target {
                 Target::Skip => counts.skipped += 1,
@@ -410,11 +410,11 @@ fn source_id(entry: &EntryIn, resource: &Value) -> Option<String> {
 }
 
 fn resource_for<'a>(
-    entry: &EntryIn,
+    entry: EntryIn,
     key: &ResourceKey,
     links: &impl Fn(&str) -> Option<&'a String>,
 ) -> Result<Resource, Fault> {
-    let mut body = entry.resource.clone().ok_or_else(|| Fault::from("no resource"))?;
+    let mut body = entry.resource.ok_or_else(|| Fault::from("no resource"))?;
     rewrite(&mut body, links);
     Resource::with_id(body, &key.id).map_err(|error| Fault::from(error.to_string().as_str()))
 }

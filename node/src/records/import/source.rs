@@ -1,15 +1,18 @@
 //! From files to bundles: FHIR JSON or NDJSON, each also gzipped.
 
-use crate::chart::parse_json;
+use crate::chart::{ResourceError, parse_json_within, values_in};
 use flate2::bufread::MultiGzDecoder;
 use serde_json::Value;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::PathBuf;
 
-/// A file's size after it is inflated. In memory, what is read of it takes some ten times as much,
-/// and one file is read at a time.
+/// A file's size after it is inflated; one file is read at a time.
 pub const FILE_BYTES_MAX: u64 = 64 << 20;
+
+/// Values in a file: in memory a value takes some 250 bytes, 640 at the very worst, so this is
+/// about 100 MB and never more than 256. A patient of Synthea has 67,000 at most.
+pub const FILE_VALUES_MAX: usize = 400_000;
 
 /// A file to import.
 #[derive(Debug)]
@@ -85,8 +88,9 @@ impl Source {
                 inflate(BufReader::new(file))?
             }
         };
-        match parse_json(&text) {
+        match parse_json_within(&text, FILE_VALUES_MAX) {
             Ok(value) => Ok(vec![parcel(&self.name, 1, value)?]),
+            Err(ResourceError::TooManyValues { .. }) => Err(too_many_values()),
             Err(whole) => ndjson(&self.name, &text).unwrap_or_else(|| {
                 Err(format!("not valid JSON: {whole}; is the file whole, and FHIR JSON?"))
             }),
@@ -120,23 +124,33 @@ fn inflate(mut source: impl BufRead) -> Result<String, String> {
 /// The lines of an NDJSON file, if it looks like one: resources are taken together, bundles by
 /// themselves.
 fn ndjson(name: &str, text: &str) -> Option<Result<Vec<Parcel>, String>> {
-    let lines: Vec<(usize, &str)> = text
-        .lines()
-        .enumerate()
-        .map(|(at, line)| (at + 1, line.trim()))
-        .filter(|(_, line)| !line.is_empty())
-        .collect();
-    if lines.len() < 2 || lines.first().is_none_or(|(_, line)| parse_json(line).is_err()) {
-        return None;
+    let lines = text.lines().enumerate().map(|(at, line)| (at + 1, line.trim()));
+    let mut lines = lines.filter(|(_, line)| !line.is_empty());
+    let ((_, first), _) = (lines.clone().next()?, lines.clone().nth(1)?);
+    parse_json_within(first, FILE_VALUES_MAX).ok()?;
+    let mut values = 0;
+    if lines.clone().any(|(_, line)| {
+        values += values_in(line.as_bytes());
+        values > FILE_VALUES_MAX
+    }) {
+        return Some(Err(too_many_values()));
     }
-    Some(ndjson_parcels(name, &lines))
+    Some(ndjson_parcels(name, &mut lines))
 }
 
-fn ndjson_parcels(name: &str, lines: &[(usize, &str)]) -> Result<Vec<Parcel>, String> {
+fn too_many_values() -> String {
+    format!("the file holds more than {FILE_VALUES_MAX} values; split it into several files")
+}
+
+fn ndjson_parcels<'a>(
+    name: &str,
+    lines: &mut dyn Iterator<Item = (usize, &'a str)>,
+) -> Result<Vec<Parcel>, String> {
     let mut parcels = Vec::new();
     let mut loose = Vec::new();
     for (at, line) in lines {
-        let value = parse_json(line).map_err(|error| format!("line {at}: {error}"))?;
+        let value = parse_json_within(line, FILE_VALUES_MAX)
+            .map_err(|error| format!("line {at}: {error}"))?;
         if value["resourceType"] == "Bundle" {
             let number = parcels.len() + 1;
             parcels.push(parcel(name, number, value)?);
@@ -255,6 +269,24 @@ mod tests {
         assert!(bomb.len() < 1 << 20);
         let error = Source::bytes("f".into(), bomb).parcels().unwrap_err();
         assert!(error.contains("64 MiB"), "{error}");
+    }
+
+    #[test]
+    fn a_file_with_more_values_than_can_be_held_is_refused_before_it_is_read() {
+        let small = "{\"\":0},".repeat(FILE_VALUES_MAX / 2);
+        for text in [
+            format!("[{}0]", small),
+            format!("{{\"resourceType\":\"Patient\"}}\n{}", "0\n".repeat(FILE_VALUES_MAX)),
+            format!("{{\"resourceType\":\"Patient\"}}\n[{}0]", small),
+        ] {
+            let error = source(&text).parcels().unwrap_err();
+            assert!(error.contains("400000 values"), "{error}");
+        }
+        let half = "{\"\":0},".repeat(FILE_VALUES_MAX / 4);
+        let lines = format!(
+            "{{\"resourceType\":\"Basic\",\"a\":[{half}0]}}\n{{\"resourceType\":\"Basic\"}}"
+        );
+        assert_eq!(source(&lines).parcels().unwrap()[0].entries.len(), 2);
     }
 
     #[test]
