@@ -25,8 +25,8 @@ pub const CONFLICT_URL: &str = "urn:carnet:conflict";
 /// Rows read together while everything is listed.
 const PAGE_ROWS: usize = 500;
 
-/// A resource's size as JSON: one change holds it whole.
-const BODY_BYTES_MAX: usize = vault::CHANGE_BYTES_MAX;
+/// A resource's size as JSON: many changes may have made it, each as large as a change may be.
+const BODY_BYTES_MAX: usize = 64 << 20;
 
 /// A resource as it is shown.
 #[derive(Clone, Debug, Serialize)]
