@@ -9,6 +9,10 @@ use carnet_sync_protocol::id::{
 };
 use rusqlite::types::Type;
 use rusqlite::{Params, Row};
+use std::ops::ControlFlow;
+
+/// Bytes of payloads after which a page of entries ends.
+const PAGE_BYTES_MAX: usize = 8 << 20;
 
 /// An entry as it lies in the ledger.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -117,11 +121,22 @@ impl Held {
 }
 
 impl Ledger {
+    /// A page of entries; it ends early where their payloads become too many to be held at once.
     fn read_entries(&self, tail: &str, params: impl Params) -> Result<Vec<Held>> {
         let sql = format!(
             "SELECT {STAMP}, {PREVIOUS}, e.nonce, e.signature, e.payload, e.pack {FROM} {tail}"
         );
-        let mut read = self.database.all(&sql, params, |row| read_held(self.practice, row))?;
+        let (mut read, mut bytes) = (Vec::new(), 0);
+        let row = |row: &Row<'_>| read_held(self.practice, row);
+        self.database.until(&sql, params, row, |(held, pack)| {
+            bytes += held.entry.payload.len();
+            read.push((held, pack));
+            Ok(if bytes < PAGE_BYTES_MAX {
+                ControlFlow::Continue(())
+            } else {
+                ControlFlow::Break(())
+            })
+        })?;
         // One pack after another, so that each is opened once.
         let mut packed: Vec<(i64, usize)> = Vec::new();
         for (place, (_, pack)) in read.iter().enumerate() {

@@ -147,6 +147,25 @@ fn what_is_appended_comes_back_whole_also_of_unknown_codecs() {
 }
 
 #[test]
+fn a_page_ends_before_its_payloads_are_too_many_to_hold() {
+    let (_place, mut ledger) = Place::new();
+    let mut writer = Writer::new(1, Channel::Critical);
+    let large = vec![7; limit::PAYLOAD_BYTES_MAX];
+    for _ in 0..5 {
+        ledger.append(&writer.write(&[&large])).unwrap();
+    }
+    let (mut pages, mut after) = (Vec::new(), 0);
+    while let Some(last) = ledger.by_arrival(after, 100).unwrap().last() {
+        pages.push(last.arrival - after);
+        after = last.arrival;
+    }
+    assert_eq!(pages, [2, 2, 1]);
+    let document = DocumentId([7; 16]);
+    assert_eq!(ledger.of_document(&document, 1, 100).unwrap().len(), 2);
+    assert_eq!(ledger.of_channel(Channel::Critical, 3, 100).unwrap().len(), 2);
+}
+
+#[test]
 fn a_run_may_come_again_whole_or_in_part() {
     let (_place, mut ledger) = Place::new();
     let mut writer = Writer::new(1, Channel::Clinical);
