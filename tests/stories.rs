@@ -2,12 +2,16 @@
 
 #[path = "stories/compaction.rs"]
 mod compaction;
+#[path = "stories/clocks.rs"]
+mod clocks;
 #[path = "stories/drafts.rs"]
 mod drafts;
 #[path = "stories/imports.rs"]
 mod imports;
 #[path = "stories/joint_runs.rs"]
 mod joint_runs;
+#[path = "stories/large_charts.rs"]
+mod large_charts;
 #[path = "stories/locked_node.rs"]
 mod locked_node;
 #[path = "stories/logins.rs"]

@@ -96,7 +96,7 @@ pub struct Records {
     roster: Roster,
     /// Control statements that were not accepted, in words; listed by `verify`.
     refused_statements: Vec<String>,
-    /// The latest time given to an entry, so that this node's own times never run backwards.
+    /// The time given to an entry last, so that this node's own times don't run backwards.
     time: HybridTime,
     /// What is done and not yet durable.
     transaction: Transaction,

@@ -93,8 +93,17 @@ pub fn join_with_admit(inviter: &mut Node, site: &str, code: RecoveryCode) -> No
 
 /// A second node on these terms, at another time.
 pub fn join_in(environment: Environment, inviter: &mut Node, terms: Invite) -> Node {
-    let invitation =
-        inviter.records.invite(&permit(Action::Administer), terms).expect("an invitation");
+    join_by(&permit(Action::Administer), environment, inviter, terms)
+}
+
+/// The same, invited by somebody with this permit.
+pub fn join_by(
+    permit: &Permit,
+    environment: Environment,
+    inviter: &mut Node,
+    terms: Invite,
+) -> Node {
+    let invitation = inviter.records.invite(permit, terms).expect("an invitation");
     let dir = tempfile::tempdir().expect("a temporary directory");
     let home = dir.path().join("node");
     let applicant = Applicant::begin(&home, environment, &unlock_method(&home)).expect("keys");
@@ -199,7 +208,7 @@ impl Node {
 
     /// The state digest, of a node on which nothing is wrong.
     pub fn digest(&mut self) -> String {
-        let report = self.records.verify(&permit(Action::Administer), |_, _| {}).expect("a report");
+        let report = self.records.verify(&permit(Action::Operate), |_, _| {}).expect("a report");
         assert_eq!(report.problems, Vec::<String>::new());
         report.state_digest
     }

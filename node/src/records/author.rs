@@ -1,5 +1,6 @@
 //! This node's own entries: sealed, chained and signed in its log of a channel.
 
+use super::status::CLOCK_FLOOR_MS;
 use super::{Records, RecordsError};
 use crate::identity::statement::{ControlStatement, EpochKind};
 use crate::vault;
@@ -21,6 +22,9 @@ pub(super) struct Placed {
     pub id: EntryId,
     pub arrival: u64,
 }
+
+/// How far what was written last may stand ahead of the clock.
+const CLOCK_AHEAD_MS: u64 = 24 * 3_600_000;
 
 impl Records {
     /// Who this node is when it writes.
@@ -198,8 +202,16 @@ impl Records {
         }
     }
 
+    /// The time of the next entry. It never runs backwards, so that a clock that starts at 1970 does
+    /// no harm to it; unless the clock may be right and stands a day and more before what was written
+    /// last: then it ran ahead, and was set right.
     fn tick(&mut self) -> HybridTime {
-        self.time = self.time.tick(self.environment.unix_ms());
+        let now = self.environment.unix_ms();
+        let ahead = self.time.unix_ms().saturating_sub(now);
+        self.time = match now >= CLOCK_FLOOR_MS && ahead > CLOCK_AHEAD_MS {
+            true => HybridTime::from_unix_ms(now),
+            false => self.time.tick(now),
+        };
         self.time
     }
 }

@@ -271,7 +271,10 @@ impl Records {
             RevocationKind::Reinstate => Vec::new(),
             RevocationKind::Revoke | RevocationKind::Suspend => self.cuts(node),
         };
-        let time_ms = self.environment.unix_ms();
+        // The latest counts: what is said knowing of an earlier word comes after it, whatever the clock
+        // showed then.
+        let after = self.roster.last_suspension_ms(node).map_or(0, |last| last.saturating_add(1));
+        let time_ms = self.environment.unix_ms().max(after);
         let body = RevocationBody { practice: self.practice(), node: *node, kind, cuts, time_ms };
         let signed = match practice {
             Some(secret) => Revocation::by_practice(body, self.practice_key(secret)?.key()),

@@ -48,6 +48,11 @@ impl Roster {
         }
     }
 
+    /// When a node was last suspended or reinstated, as those said who did it.
+    pub fn last_suspension_ms(&self, node: &NodeId) -> Option<u64> {
+        self.suspended.get(node)?.values().map(|said| said.body.time_ms).max()
+    }
+
     /// What a node is that shows this certificate, which the roster need not hold yet.
     pub fn standing_with(&self, certificate: &VerifiedCertificate) -> Standing {
         match self.standing(&certificate.node()) {
