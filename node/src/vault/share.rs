@@ -141,42 +141,13 @@ fn info(practice: PracticeId, purpose: Purpose, recipient: HpkeKey) -> Vec<u8> {
 }
 
 #[cfg(test)]
+mod vectors;
+
+#[cfg(test)]
 mod tests {
     use super::*;
-    use data_encoding::HEXLOWER;
 
     const PRACTICE: PracticeId = PracticeId([1; 32]);
-
-    /// RFC 9180, appendix A.2.1: base mode of exactly our suite; opening the first message.
-    #[test]
-    fn hpke_opens_the_published_message() {
-        let bytes = |hex: &str| HEXLOWER.decode(hex.as_bytes()).unwrap();
-        let secret = HpkeSecret::from_seed(Private::new(
-            bytes("8057991eef8f1f1af18f4a9491d16a1ce333f695d4db8e38da75975c4478e0fb")
-                .try_into()
-                .unwrap(),
-        ));
-        assert_eq!(
-            secret.public().to_string(),
-            "4310ee97d88cc1f088a5576c77ab0cf5c3ac797f3d95139c6c84b5429c59662a"
-        );
-        let encapsulated = <X25519HkdfSha256 as Kem>::EncappedKey::from_bytes(&bytes(
-            "1afa08d3dec047a643885163f1180476fa7ddb54c6a8029ea33f95796bf2ac4a",
-        ))
-        .unwrap();
-        let plain = hpke::single_shot_open::<ChaCha20Poly1305, HkdfSha256, X25519HkdfSha256>(
-            &OpModeR::Base,
-            &secret.key(),
-            &encapsulated,
-            &bytes("4f6465206f6e2061204772656369616e2055726e"),
-            &bytes(
-                "1c5250d8034ec2b784ba2cfd69dbdb8af406cfe3ff938e131f0def8c8b60b4db21993c62ce81883d2dd1b51a28",
-            ),
-            &bytes("436f756e742d30"),
-        )
-        .unwrap();
-        assert_eq!(plain, bytes("4265617574792069732074727574682c20747275746820626561757479"));
-    }
 
     #[test]
     fn a_wrap_opens_for_its_recipient_practice_and_purpose_only() {
