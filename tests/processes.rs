@@ -35,3 +35,5 @@ mod proxy;
 mod quarantine;
 #[path = "processes/review.rs"]
 mod review;
+#[path = "processes/wiretap.rs"]
+mod wiretap;

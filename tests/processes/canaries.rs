@@ -2,6 +2,8 @@
 
 use super::harness::{Site, import, patients, read_files, until};
 use carnet_tests::sample_data;
+use data_encoding::{BASE64_NOPAD, BASE64URL_NOPAD, HEXLOWER, HEXUPPER};
+use flate2::read::{DeflateDecoder, GzDecoder, ZlibDecoder};
 use serde_json::{Value, json};
 use std::collections::{BTreeSet, HashSet};
 use std::fs;
@@ -17,23 +19,23 @@ const CANARY_BYTES_MIN: usize = 7;
 /// Every text is found by its first bytes; see [`Canaries`].
 const STEM: usize = 6;
 
-/// Texts that must not be found, by their first bytes, in both encodings.
-struct Canaries {
+/// Bytes to which something in a file or packet is unpacked at most.
+const UNPACKED_MAX: u64 = 1 << 20;
+
+/// Texts that must not be found, by their first bytes, in every encoding that is looked for: UTF-8,
+/// UTF-16, hexadecimal digits, base64.
+pub struct Canaries {
     stems: HashSet<[u8; STEM]>,
     /// A bit for each pair of first bytes: most places of a file are passed over by it.
     pairs: Vec<bool>,
     forms: Vec<Vec<u8>>,
-    count: usize,
+    pub count: usize,
 }
 
 impl Canaries {
-    fn new(texts: &BTreeSet<String>) -> Self {
-        let mut forms = Vec::new();
-        for text in texts {
-            forms.push(text.as_bytes().to_vec());
-            forms.push(text.encode_utf16().flat_map(u16::to_le_bytes).collect());
-            forms.push(text.encode_utf16().flat_map(u16::to_be_bytes).collect());
-        }
+    pub fn new(texts: &BTreeSet<String>) -> Self {
+        let mut forms: Vec<Vec<u8>> = texts.iter().flat_map(|text| forms(text)).collect();
+        forms.retain(|form| form.len() >= STEM);
         let stem = |form: &Vec<u8>| <[u8; STEM]>::try_from(&form[..STEM]).expect("long enough");
         let stems = forms.iter().map(stem).collect();
         let mut pairs = vec![false; 1 << 16];
@@ -43,8 +45,17 @@ impl Canaries {
         Self { stems, pairs, forms, count: texts.len() }
     }
 
+    /// The texts that stand in these bytes, or in what they unpack to.
+    pub fn found_within(&self, content: &[u8]) -> Vec<String> {
+        let mut found = self.found_in(content);
+        for unpacked in unpacked(content) {
+            found.extend(self.found_in(&unpacked));
+        }
+        found
+    }
+
     /// The texts that stand in these bytes.
-    fn found_in(&self, content: &[u8]) -> Vec<String> {
+    pub fn found_in(&self, content: &[u8]) -> Vec<String> {
         let mut found = BTreeSet::new();
         for (at, window) in content.windows(STEM).enumerate() {
             if self.pairs[usize::from(u16::from_le_bytes([window[0], window[1]]))]
@@ -59,13 +70,13 @@ impl Canaries {
 
     /// Looks through every file of the directories; tells how many there were.
     #[track_caller]
-    fn must_be_absent(&self, dirs: &[PathBuf], when: &str) -> BTreeSet<String> {
+    pub fn must_be_absent(&self, dirs: &[PathBuf], when: &str) -> BTreeSet<String> {
         let mut files = Vec::new();
         for dir in dirs {
             read_files(dir, &mut files);
         }
         for (path, content) in &files {
-            let found = self.found_in(content);
+            let found = self.found_within(content);
             assert_eq!(found, Vec::<String>::new(), "{when}: {}", path.display());
         }
         let name = |path: &Path| path.file_name().expect("a name").to_string_lossy().into_owned();
@@ -73,8 +84,59 @@ impl Canaries {
     }
 }
 
+/// A text as it may be written.
+fn forms(text: &str) -> Vec<Vec<u8>> {
+    let bytes = text.as_bytes();
+    let mut forms = vec![
+        bytes.to_vec(),
+        text.encode_utf16().flat_map(u16::to_le_bytes).collect(),
+        text.encode_utf16().flat_map(u16::to_be_bytes).collect(),
+        HEXLOWER.encode(bytes).into_bytes(),
+        HEXUPPER.encode(bytes).into_bytes(),
+    ];
+    for before in 0..3 {
+        let padded = [&[0; 2][..before.min(2)], bytes].concat();
+        for base64 in [BASE64_NOPAD, BASE64URL_NOPAD] {
+            // The characters that depend on what stands before and behind are left out.
+            let encoded = base64.encode(&padded).into_bytes();
+            forms.push(encoded[(before * 8).div_ceil(6)..padded.len() * 8 / 6].to_vec());
+        }
+    }
+    forms
+}
+
+/// What zstd, gzip and zlib make of the bytes, wherever something of theirs seems to begin, and what
+/// deflate makes of them from the start.
+fn unpacked(content: &[u8]) -> Vec<Vec<u8>> {
+    let mut all = Vec::new();
+    // What comes out before something is found to be wrong is looked at too.
+    let mut read = |mut from: Box<dyn Read + '_>| {
+        let mut unpacked = vec![0; 4_096];
+        let mut length = 0;
+        while let Ok(count @ 1..) = from.read(&mut unpacked[length..]) {
+            length += count;
+            unpacked.resize((length + 4_096).min(UNPACKED_MAX as usize), 0);
+        }
+        unpacked.truncate(length);
+        all.extend((length >= STEM).then_some(unpacked));
+    };
+    read(Box::new(DeflateDecoder::new(content)));
+    for (at, begin) in content.windows(4).enumerate() {
+        let rest = &content[at..];
+        match begin {
+            [0x28, 0xb5, 0x2f, 0xfd] => {
+                read(Box::new(zstd::stream::Decoder::new(rest).expect("a decoder")));
+            }
+            [0x1f, 0x8b, 8, _] => read(Box::new(GzDecoder::new(rest))),
+            [0x78, 0x01 | 0x5e | 0x9c | 0xda, _, _] => read(Box::new(ZlibDecoder::new(rest))),
+            _ => {}
+        }
+    }
+    all
+}
+
 /// What names a patient: collected from the Patient resources of a bundle.
-fn collect(bundle: &Value, texts: &mut BTreeSet<String>) {
+pub fn collect(bundle: &Value, texts: &mut BTreeSet<String>) {
     let entries = bundle["entry"].as_array().map(Vec::as_slice).unwrap_or_default();
     for patient in entries.iter().map(|entry| &entry["resource"]) {
         if patient["resourceType"] != "Patient" {
@@ -165,18 +227,22 @@ fn no_file_of_a_node_tells_who_its_patients_are() {
     assert_eq!((first.terminate(), second.terminate()), (Some(0), Some(0)));
     canaries.must_be_absent(&dirs, "after the nodes have ended");
 
-    // The search finds what is there, in both encodings, in a file of any name and depth.
+    // The search finds what is there, however it is written, in a file of any name and depth.
     let deep = a.dir().join("logs").join("deep");
     fs::create_dir(&deep).expect("a folder");
     let utf16: Vec<u8> = known.encode_utf16().flat_map(u16::to_le_bytes).collect();
-    for planted in [known.as_bytes(), &utf16] {
+    let base64 = BASE64_NOPAD.encode(format!("x{known}yz").as_bytes()).into_bytes();
+    let zstd = zstd::bulk::compress(known.as_bytes(), 3).expect("compressed");
+    for planted in
+        [known.as_bytes(), &utf16, HEXLOWER.encode(known.as_bytes()).as_bytes(), &base64, &zstd]
+    {
         let mut content = vec![0xa5; 100_001];
         content.extend_from_slice(planted);
         content.push(0);
         fs::write(deep.join("planted"), &content).expect("written");
         let mut files = Vec::new();
         read_files(&a.dir(), &mut files);
-        let hits = files.iter().filter(|(_, content)| !canaries.found_in(content).is_empty());
+        let hits = files.iter().filter(|(_, content)| !canaries.found_within(content).is_empty());
         assert_eq!(hits.count(), 1);
     }
 }

@@ -1,4 +1,5 @@
-//! A slow line between two nodes: passes datagrams on, at most so many bytes a second each way.
+//! A slow line between two nodes: passes datagrams on, at most so many bytes a second each way. Who
+//! owns it may listen, or alter what passes.
 //!
 //! The node that is called may move to another port, as it does when it starts anew; the address
 //! that its peer remembers stays this line's.
@@ -21,10 +22,52 @@ struct State {
     ended: AtomicBool,
     bytes_per_ms: u64,
     carried: AtomicU64,
+    tap: Tap,
+}
+
+/// What the owner of a line does with what passes.
+#[derive(Default)]
+enum Tap {
+    #[default]
+    Nothing,
+    /// Keeps every datagram, by direction: to the node that is called, and from it.
+    Record([Mutex<Vec<Vec<u8>>>; 2]),
+    /// Alters one bit in each `n`-th datagram.
+    Alter { every: u64, passed: AtomicU64 },
 }
 
 impl Line {
     pub fn new(bytes_per_second: u64) -> Self {
+        Self::tapped(bytes_per_second, Tap::Nothing)
+    }
+
+    /// A line that is listened to.
+    pub fn recorded() -> Self {
+        Self::tapped(100_000_000, Tap::Record(Default::default()))
+    }
+
+    /// A line on which one datagram in so many is altered.
+    pub fn altering(every: u64) -> Self {
+        Self::tapped(100_000_000, Tap::Alter { every, passed: AtomicU64::new(0) })
+    }
+
+    /// What was recorded: towards the node that is called, and from it.
+    pub fn heard(&self) -> [Vec<Vec<u8>>; 2] {
+        match &self.state.tap {
+            Tap::Record(heard) => heard.each_ref().map(|way| way.lock().expect("no panic").clone()),
+            _ => Default::default(),
+        }
+    }
+
+    /// How many datagrams passed a line that alters some.
+    pub fn passed(&self) -> u64 {
+        match &self.state.tap {
+            Tap::Alter { passed, .. } => passed.load(Ordering::Relaxed),
+            _ => 0,
+        }
+    }
+
+    fn tapped(bytes_per_second: u64, tap: Tap) -> Self {
         let front = UdpSocket::bind("127.0.0.1:0").expect("a port");
         let address = front.local_addr().expect("an address").to_string();
         let state = Arc::new(State {
@@ -32,6 +75,7 @@ impl Line {
             ended: AtomicBool::new(false),
             bytes_per_ms: bytes_per_second / 1000,
             carried: AtomicU64::new(0),
+            tap,
         });
         let shared = state.clone();
         std::thread::spawn(move || shared.serve(&front));
@@ -78,6 +122,7 @@ impl State {
                 back
             });
             gate.pass(bytes);
+            self.tap.pass(0, &mut datagram[..bytes]);
             let _ = back.send_to(&datagram[..bytes], target);
         }
     }
@@ -91,7 +136,25 @@ impl State {
             if self.target() == Some(from) {
                 gate.pass(bytes);
                 self.carried.fetch_add(bytes as u64, Ordering::Relaxed);
+                self.tap.pass(1, &mut datagram[..bytes]);
                 let _ = front.send_to(&datagram[..bytes], caller);
+            }
+        }
+    }
+}
+
+impl Tap {
+    fn pass(&self, way: usize, datagram: &mut [u8]) {
+        match self {
+            Self::Nothing => {}
+            Self::Record(heard) => heard[way].lock().expect("no panic").push(datagram.to_vec()),
+            Self::Alter { every, passed } => {
+                let number = passed.fetch_add(1, Ordering::Relaxed);
+                if number % every == every - 1 {
+                    // Another place each time, in the head of a packet or in what is sealed.
+                    let bit = number as usize * 7_919 % (datagram.len() * 8);
+                    datagram[bit / 8] ^= 1 << (bit % 8);
+                }
             }
         }
     }
