@@ -1,9 +1,9 @@
 //! What users live through, with real nodes. One file a story.
 
-#[path = "stories/compaction.rs"]
-mod compaction;
 #[path = "stories/clocks.rs"]
 mod clocks;
+#[path = "stories/compaction.rs"]
+mod compaction;
 #[path = "stories/drafts.rs"]
 mod drafts;
 #[path = "stories/imports.rs"]

@@ -56,7 +56,16 @@ const OWNERS: [(&str, &[&str]); 12] = [
     ("hpke", &["node/src/vault"]),
     ("argon2", &["node/src/vault"]),
     ("hkdf", &["node/src/vault"]),
-    ("zstd", &["node/src/vault", "simulations/src/dictionary", "simulations/src/link"]),
+    (
+        "zstd",
+        &[
+            "node/src/vault",
+            "simulations/src/bombs",
+            "simulations/src/dictionary",
+            "simulations/src/link",
+            "tests/processes",
+        ],
+    ),
     ("ed25519_dalek", &["sync-protocol/src", "node/src/identity"]),
     ("clap", &["cli/src", "simulations/src"]),
     ("tracing_subscriber", &["node/src/service", "cli/src", "tests"]),

@@ -1,6 +1,7 @@
 //! Every decoder of something that comes from outside, each with samples that the product's own
 //! encoders have made. The mutation campaign and the fuzz targets share them.
 
+mod local;
 mod samples;
 mod sealing;
 
@@ -8,16 +9,18 @@ use crate::forger::actor_prefix;
 use crate::practice::Outcome;
 use carnet_node::access::statement::StaffStatement;
 use carnet_node::audit::AuditBatch;
-use carnet_node::chart::{Document, Resource, inspect, parse_json};
+use carnet_node::chart::{Brief, Document, Resource, inspect, parse_json};
 use carnet_node::identity::text::from_text;
 use carnet_node::identity::{ControlStatement, EnrolmentAnswer, EnrolmentRequest, Invitation};
 use carnet_node::records::import::{Import, Source};
 use carnet_node::service::request::Asked;
+use carnet_node::vault::block::{BEGINNING_BYTES, Block, ChangeName, Changes, Parts};
 use carnet_node::vault::passphrase::Locked;
-use carnet_node::vault::{Keyring, RecoveryCode};
+use carnet_node::vault::{KeyBook, Keyring, RecoveryCode};
 use carnet_sync_protocol::certificate::{Certificate, Revocation};
-use carnet_sync_protocol::entry::Run;
-use carnet_sync_protocol::id::PracticeId;
+use carnet_sync_protocol::entry::{Run, RunItem};
+use carnet_sync_protocol::id::{DocumentId, EntryId, PracticeId};
+use carnet_sync_protocol::joint::JointRun;
 use carnet_sync_protocol::message::{JoinAnswer, JoinRequest, Message};
 use carnet_sync_protocol::receipt::StoredReceipt;
 use carnet_sync_protocol::wire;
@@ -70,13 +73,21 @@ fn text(bytes: &[u8]) -> Option<&str> {
     std::str::from_utf8(bytes).ok()
 }
 
+/// The one of this name, over some practice.
+pub fn one(name: &str) -> Outcome<Decoder> {
+    let found = decoders(1)?.into_iter().find(|decoder| decoder.name == name);
+    found.ok_or_else(|| "there is no decoder of this name".into())
+}
+
 /// All of them, over the practice of a seed.
 pub fn decoders(seed: u64) -> Outcome<Vec<Decoder>> {
     let samples = Samples::make(seed)?;
     let mut all = protocol(&samples);
+    all.extend(joint_runs(&samples));
     all.extend(statements(&samples));
     all.extend(charts(&samples)?);
     all.extend(files(&samples)?);
+    all.extend(local::decoders(&samples)?);
     Ok(all)
 }
 
@@ -110,6 +121,63 @@ fn protocol(samples: &Samples) -> Vec<Decoder> {
         }),
         decoder("join answer", Form::Bytes, samples.join_answers.clone(), |bytes| {
             JoinAnswer::from_bytes(bytes).is_ok()
+        }),
+    ]
+}
+
+/// A reader who holds no change but those of the run itself.
+struct NoneHeld;
+
+impl Changes for NoneHeld {
+    fn parts(&self, _: &[u8]) -> Option<Parts> {
+        None
+    }
+
+    fn whole(&self, dependencies: &[ChangeName], rest: &[u8]) -> (ChangeName, Vec<u8>) {
+        Brief::change(dependencies, rest)
+    }
+
+    fn held(&self, _: &ChangeName) -> Option<DocumentId> {
+        None
+    }
+
+    fn named(&self, _: &[u8; BEGINNING_BYTES]) -> Option<(ChangeName, DocumentId)> {
+        None
+    }
+}
+
+/// Runs whose entries travel together, and the block in them, packed and not.
+fn joint_runs(samples: &Samples) -> Vec<Decoder> {
+    let (practice, book) = (samples.practice, samples.book.clone());
+    let mut blocks = Vec::new();
+    let mut opened = Vec::new();
+    for joint in samples.joint_runs.iter().filter_map(|bytes| JointRun::from_bytes(bytes).ok()) {
+        opened.extend(Block::unpack(&joint.block).map(|block| wire::encode(&block)));
+        blocks.push(joint.block);
+    }
+    let joint = JointRun::from_bytes(&samples.joint_runs[0]).expect("it was just encoded");
+    let (place, keys) = (joint.clone(), book.clone());
+    let items = move |block: &Block, joint: &JointRun, book: &KeyBook| {
+        let (log, first) = (joint.log, joint.first_sequence);
+        let header = |at: u64, item: &RunItem| {
+            item.header(practice, log, first.wrapping_add(at), EntryId::ZERO)
+        };
+        block.items(book, &NoneHeld, header).map(|unpacked| unpacked.items)
+    };
+    vec![
+        decoder("joint run", Form::Bytes, samples.joint_runs.clone(), move |bytes| {
+            let Ok(joint) = JointRun::from_bytes(bytes) else { return false };
+            assert!(JointRun::is_in(bytes) && joint.to_bytes() == bytes, "it has one encoding");
+            let Ok(block) = Block::unpack(&joint.block) else { return false };
+            let Ok(items) = items(&block, &joint, &book) else { return false };
+            let JointRun { log, first_sequence, previous, signature, .. } = joint;
+            let run = Run { log, first_sequence, previous, items, signature };
+            Run::from_bytes(&run.to_bytes()).is_ok() && run.verify(practice).is_ok()
+        }),
+        decoder("block", Form::Bytes, blocks, |bytes| Block::unpack(bytes).is_ok()),
+        // What somebody packs who means harm: it unpacks well, and what is in it is wrong.
+        decoder("block, unpacked", Form::Bytes, opened, move |bytes| {
+            wire::decode::<Block>(bytes).is_ok_and(|block| items(&block, &place, &keys).is_ok())
         }),
     ]
 }

@@ -2,6 +2,7 @@
 //!
 //! Each subcommand prints one JSON object, so that figures in `docs/benchmarks.md` can be repeated.
 
+mod bombs;
 mod checks;
 mod clinic;
 mod dictionary;
@@ -11,6 +12,7 @@ mod journal;
 mod liars;
 mod link;
 mod local;
+mod measure;
 mod meddle;
 mod mutants;
 mod mutate;
@@ -57,6 +59,8 @@ enum Command {
     Liars(liars::Arguments),
     /// Alter what is decoded, and see that nothing panics, hangs or takes memory
     Mutate(mutate::Arguments),
+    /// Set off what is short and stands for much, in every place that inflates
+    Bombs(bombs::Arguments),
     /// Measure what the audit trail costs whoever reads
     Audit(local::audit::Arguments),
     /// Measure what compaction saves and costs
@@ -85,6 +89,7 @@ fn main() -> ExitCode {
         Command::Restores(arguments) => real::restores::run(&arguments),
         Command::Liars(arguments) => liars::run(&arguments),
         Command::Mutate(arguments) => mutate::run(&arguments),
+        Command::Bombs(arguments) => bombs::run(&arguments),
         Command::Audit(arguments) => local::audit::run(&arguments),
         Command::Compact(arguments) => local::compact::run(&arguments),
         Command::Local(arguments) => local::run(&arguments),

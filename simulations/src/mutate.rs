@@ -5,6 +5,7 @@
 //! would end the product (a stack that overflows, an abort) ends that process, is counted, and the
 //! campaign goes on behind it.
 
+use crate::measure::Memory;
 use carnet_node::base::environment::Environment;
 use carnet_simulations::chance::Chance;
 use carnet_simulations::decoders::{Decoder, decoders};
@@ -53,6 +54,9 @@ pub struct Arguments {
     /// Print JSON only
     #[arg(long)]
     json: bool,
+    /// Only write the samples of each decoder into a folder of its own in here, for cargo-fuzz
+    #[arg(long, value_name = "DIR")]
+    samples: Option<PathBuf>,
     /// Run the cases in this process, and note here which one is under way
     #[arg(long, hide = true)]
     worker: Option<PathBuf>,
@@ -102,6 +106,9 @@ impl Tally {
 pub fn run(arguments: &Arguments) -> Result<Value, Box<dyn Error>> {
     if let Some(state) = &arguments.worker {
         return work(arguments, state);
+    }
+    if let Some(dir) = &arguments.samples {
+        return write_samples(arguments.seed, dir);
     }
     let environment = Environment::system();
     let begun = environment.monotonic_ms();
@@ -204,6 +211,19 @@ fn work(arguments: &Arguments, state: &Path) -> Result<Value, Box<dyn Error>> {
     Ok(serde_json::to_value(tally)?)
 }
 
+fn write_samples(seed: u64, dir: &Path) -> Result<Value, Box<dyn Error>> {
+    let mut count = 0;
+    for decoder in decoders(seed)? {
+        let folder = dir.join(decoder.name.replace([' ', ','], "_"));
+        std::fs::create_dir_all(&folder)?;
+        for (number, sample) in decoder.samples.iter().enumerate() {
+            std::fs::write(folder.join(number.to_string()), sample)?;
+            count += 1;
+        }
+    }
+    Ok(json!({"samples": count, "ok": true}))
+}
+
 /// What went wrong, where it can be sent to another thread.
 type Told<T> = Result<T, String>;
 
@@ -290,30 +310,5 @@ impl Campaign {
             self.tally.fail(case, name, &format!("it took {took_ms} ms"));
         }
         name
-    }
-}
-
-/// How much memory this process has in use, from a moment on.
-struct Memory {
-    resident: u64,
-}
-
-impl Memory {
-    fn begin() -> Self {
-        // Has the kernel forget the peak so far (see proc_pid_clear_refs(5)).
-        let _ = std::fs::write("/proc/self/clear_refs", "5");
-        Self { resident: Self::read("VmRSS:") }
-    }
-
-    /// By how much it rose at the most.
-    fn rise(&self) -> u64 {
-        Self::read("VmHWM:").saturating_sub(self.resident)
-    }
-
-    fn read(name: &str) -> u64 {
-        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-        let line = status.lines().find(|line| line.starts_with(name));
-        let kib = line.and_then(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok());
-        kib.unwrap_or(0) * 1024
     }
 }

@@ -128,19 +128,22 @@ fn bombs(sound: &Chunk) -> Vec<Poison> {
     ]
 }
 
+/// A change that writes these bytes, and nothing else, into one register.
+pub fn with_register(sound: &Chunk, key: &str, bytes: &[u8]) -> Vec<u8> {
+    with(sound, |chunk| {
+        let mut kind = Vec::new();
+        put_number(&mut kind, (bytes.len() as u64) << 4 | 7);
+        let key = [&[key.len() as u8], key.as_bytes()].concat();
+        *chunk.column(column::VALUE_KIND) = run(-1, &kind);
+        *chunk.column(column::VALUE) = bytes.to_vec();
+        *chunk.column(column::KEY) = run(-1, &key);
+    })
+}
+
 /// Registers with something in them that no node writes.
 fn contents(sound: &Chunk) -> Vec<Poison> {
     let nested = [b"[".repeat(100_000), b"]".repeat(100_000)].concat();
-    let register = |key: &str, bytes: &[u8]| {
-        with(sound, |chunk| {
-            let mut kind = Vec::new();
-            put_number(&mut kind, (bytes.len() as u64) << 4 | 7);
-            let key = [&[key.len() as u8], key.as_bytes()].concat();
-            *chunk.column(column::VALUE_KIND) = run(-1, &kind);
-            *chunk.column(column::VALUE) = bytes.to_vec();
-            *chunk.column(column::KEY) = run(-1, &key);
-        })
-    };
+    let register = |key: &str, bytes: &[u8]| with_register(sound, key, bytes);
     let decision = [br#"{"element":"#, nested.as_slice(), b"}"].concat();
     vec![
         ("JSON without bottom", register("Patient/p/name", &nested)),

@@ -20,7 +20,7 @@ const STAFF: &str = "Ndèye Fatou Thiaré-Coly";
 const NOTE: &str = "met with the marabout Ousseynou Baldé-Keïta before he came";
 
 /// Of so many datagrams one is altered.
-const EVERY: u64 = 7;
+const EVERY: u64 = 5;
 
 /// The datagrams of one direction, each by itself and all as one stream: a text may stand across
 /// the border of two.
@@ -32,7 +32,7 @@ fn searched(canaries: &Canaries, heard: &[Vec<u8>]) -> Vec<String> {
 
 /// Charts with a note and staff at A, and what names anybody in them.
 fn fill(a: &Site) -> BTreeSet<String> {
-    let files = patients(a, 31, 60);
+    let files = patients(a, 31, 30);
     let mut texts = BTreeSet::from([STAFF.to_owned(), NOTE.to_owned()]);
     for file in &files {
         let text = fs::read_to_string(file).expect("read");
@@ -83,7 +83,7 @@ fn a_line_that_is_listened_to_tells_nothing() {
         heard[0].len(),
         heard[1].len()
     );
-    assert!(bytes[0] > 5_000 && bytes[1] > 60_000, "too little was heard: {bytes:?}");
+    assert!(bytes[0] > 4_000 && bytes[1] > 30_000, "too little was heard: {bytes:?}");
     for way in &heard {
         assert_eq!(searched(&on_the_line, way), Vec::<String>::new());
     }
@@ -137,7 +137,7 @@ fn a_line_that_alters_packets_puts_nothing_into_a_chart() {
     pause(100);
     let altered = line.passed() / EVERY;
     println!("{altered} of {} datagrams were altered", line.passed());
-    assert!(altered >= 20, "only {altered} datagrams were altered");
+    assert!(altered >= 15, "only {altered} datagrams were altered");
     assert_eq!(a.digest(), b.digest());
     assert_eq!(b.shown("Basic/note")["code"]["text"], NOTE);
     for site in [&a, &b] {

@@ -14,7 +14,7 @@ use carnet_node::records::staff::PersonChange;
 use carnet_node::sample::{Generator, Size};
 use carnet_node::service::request::{Asked, Request};
 use carnet_node::store::ledger::Ledger;
-use carnet_node::vault::{self, EpochKey, KeyBook, RecoveryCode, UnlockMethod};
+use carnet_node::vault::{self, BackupKey, EpochKey, KeyBook, RecoveryCode, UnlockMethod};
 use carnet_sync_protocol::certificate::{NodeKeys, RevocationKind};
 use carnet_sync_protocol::entry::{Codec, Entry};
 use carnet_sync_protocol::id::{Author, Channel, PracticeId, ReceiptId};
@@ -35,9 +35,11 @@ pub(super) struct Samples {
     pub author: Author,
     pub actor: [u8; 16],
     pub key: EpochKey,
+    pub book: KeyBook,
     pub keys: NodeKeys,
     pub sealed: Vec<Entry>,
     pub runs: Vec<Vec<u8>>,
+    pub joint_runs: Vec<Vec<u8>>,
     pub messages: Vec<Vec<u8>>,
     pub certificates: Vec<Vec<u8>>,
     pub revocations: Vec<Vec<u8>>,
@@ -57,6 +59,9 @@ pub(super) struct Samples {
     pub codes: Vec<Vec<u8>>,
     pub key_files: Vec<Vec<u8>>,
     pub keyrings: Vec<Vec<u8>>,
+    pub key_lines: Vec<Vec<u8>>,
+    pub backups: Vec<Vec<u8>>,
+    pub backup_keys: Vec<BackupKey>,
     pub asked: Vec<Vec<u8>>,
     document: Vec<u8>,
 }
@@ -73,24 +78,28 @@ impl Samples {
         let book = KeyBook::read(a.records.roster(), forger.unlocked().hpke());
         let (_, key) =
             book.current(a.records.roster(), EpochKind::General).ok_or("there is no epoch")?;
-        let mut samples = Self::empty(&a, key.clone());
+        let mut samples = Self::empty(&a, key.clone(), book.clone());
         samples.take_entries(&a, &book)?;
         samples.take_changes(&mut a, &forger)?;
         samples.take_talk(&a, &b, &joined)?;
+        samples.take_joint_runs(&a, &b)?;
+        samples.take_backup(&a, seed)?;
         samples.take_files(&mut a, seed, &joined)?;
         Ok(samples)
     }
 
-    fn empty(a: &Node, key: EpochKey) -> Self {
+    fn empty(a: &Node, key: EpochKey, book: KeyBook) -> Self {
         let none = Vec::new;
         Self {
             practice: a.records.practice(),
             author: a.records.author(),
             actor: actor(&a.records.author(), [9; 8]),
             key,
+            book,
             keys: *a.records.keyring().keys(),
             sealed: Vec::new(),
             runs: none(),
+            joint_runs: none(),
             messages: none(),
             certificates: none(),
             revocations: none(),
@@ -110,6 +119,9 @@ impl Samples {
             codes: none(),
             key_files: none(),
             keyrings: none(),
+            key_lines: none(),
+            backups: none(),
+            backup_keys: Vec::new(),
             asked: none(),
             document: Vec::new(),
         }
@@ -261,6 +273,34 @@ impl Samples {
         Ok(())
     }
 
+    /// Runs as they travel between readers.
+    fn take_joint_runs(&mut self, a: &Node, b: &Node) -> Outcome<()> {
+        let reader = b.records.author().node;
+        for (log, heads) in &a.records.frontier().0 {
+            for head in heads {
+                let runs = a.records.load(log, &[], *head, 1 << 16)?;
+                let joint = runs.iter().filter_map(|run| a.records.joint(run, &reader));
+                self.joint_runs.extend(joint.map(|joint| joint.to_bytes()));
+            }
+        }
+        if self.joint_runs.is_empty() { Err("no run travels jointly".into()) } else { Ok(()) }
+    }
+
+    /// A backup with little in it, so that what is altered is seldom the ledger.
+    fn take_backup(&mut self, a: &Node, seed: u64) -> Outcome<()> {
+        let (environment, _) = Environment::seeded(seed ^ 4, crate::practice::BEGUN_MS);
+        let file = tempfile::NamedTempFile::new()?;
+        let (settings, ledger) = (Some(b"[log]\ndays = 3\n".to_vec()), [7; 100]);
+        let to = (file.reopen()?, file.path());
+        let length = ledger.len() as u64;
+        let keyring = a.records.keyring();
+        let mut writer = keyring.begin_backup(&environment, settings, length, to)?;
+        writer.write(&ledger)?;
+        self.backup_keys.push(writer.finish()?);
+        self.backups.push(std::fs::read(file.path())?);
+        Ok(())
+    }
+
     /// Texts and files.
     fn take_files(&mut self, a: &mut Node, seed: u64, joined: &Joined) -> Outcome<()> {
         let (environment, _) = Environment::seeded(seed ^ 3, crate::practice::BEGUN_MS);
@@ -284,6 +324,7 @@ impl Samples {
         let exported = vault::export_practice_key(&environment, &practice_key, &passphrase)?;
         self.key_files.push(exported.into_bytes());
         self.keyrings.push(std::fs::read(a.records.dir().join("keyring"))?);
+        self.key_lines.push(std::fs::read(dir.path().join("key"))?);
         let bundle = Generator::new(seed, crate::practice::BEGUN_MS).patient(Size::Small);
         let entries = bundle["entry"].as_array().into_iter().flatten().enumerate();
         let resources = entries.map(|(at, entry)| {

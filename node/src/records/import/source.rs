@@ -142,9 +142,9 @@ fn too_many_values() -> String {
     format!("the file holds more than {FILE_VALUES_MAX} values; split it into several files")
 }
 
-fn ndjson_parcels<'a>(
+fn ndjson_parcels(
     name: &str,
-    lines: &mut dyn Iterator<Item = (usize, &'a str)>,
+    lines: &mut dyn Iterator<Item = (usize, &str)>,
 ) -> Result<Vec<Parcel>, String> {
     let mut parcels = Vec::new();
     let mut loose = Vec::new();

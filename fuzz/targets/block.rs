@@ -1,0 +1,4 @@
+//! Anything at all in place of the blocks in joint runs.
+
+#![no_main]
+carnet_fuzz::decodes!("block, unpacked");
