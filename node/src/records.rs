@@ -29,6 +29,7 @@
 
 pub mod author;
 pub mod backup;
+mod body;
 pub mod compact;
 pub mod documents;
 pub mod door;
@@ -187,5 +188,6 @@ impl Records {
         if let Err(error) = self.save_documents().and_then(|()| self.commit().map(|_| ())) {
             tracing::warn!(%error, "the documents in memory were not saved; the next start replays them");
         }
+        self.commit_index();
     }
 }

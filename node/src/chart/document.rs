@@ -175,6 +175,16 @@ impl Document {
         self.journal.stories.len()
     }
 
+    /// About how many bytes of memory it takes: what was saved or applied stands here as such and
+    /// in Automerge, and the journal beside it.
+    pub fn weight(&self) -> usize {
+        const STORY: usize = 512;
+        const CHANGE: usize = 256;
+        3 * (self.saved.len() + self.unsaved_bytes)
+            + STORY * self.journal.stories.len()
+            + CHANGE * self.journal.changes.len()
+    }
+
     /// Whether nothing was ever here.
     pub fn is_empty(&self) -> bool {
         self.journal.stories.is_empty()

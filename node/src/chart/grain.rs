@@ -351,6 +351,7 @@ mod tests {
         assert!(RULES.windows(2).all(|pair| pair[0].kind < pair[1].kind));
         assert!(RULES.iter().all(|entry| rule(entry.kind).is_some_and(|r| r.kind == entry.kind)));
         assert!(rule("SubscriptionStatus").is_none() && rule("patient").is_none());
+        assert!(RULES.iter().map(|entry| entry.kind).eq(crate::base::fhir::RESOURCE_TYPES));
     }
 
     #[test]

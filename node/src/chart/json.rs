@@ -75,16 +75,16 @@ pub fn canonical(value: &Value) -> String {
 fn write(value: &Value, text: &mut String) {
     match value {
         Value::Object(members) => {
-            let mut names: Vec<&String> = members.keys().collect();
-            names.sort_unstable();
+            let mut members: Vec<(&String, &Value)> = members.iter().collect();
+            members.sort_unstable_by_key(|(name, _)| *name);
             text.push('{');
-            for (place, name) in names.into_iter().enumerate() {
+            for (place, (name, member)) in members.into_iter().enumerate() {
                 if place > 0 {
                     text.push(',');
                 }
                 write_string(name, text);
                 text.push(':');
-                write(&members[name], text);
+                write(member, text);
             }
             text.push('}');
         }
@@ -108,19 +108,23 @@ fn write(value: &Value, text: &mut String) {
 
 fn write_string(string: &str, text: &mut String) {
     text.push('"');
-    for character in string.chars() {
-        match character {
-            '"' => text.push_str("\\\""),
-            '\\' => text.push_str("\\\\"),
-            '\n' => text.push_str("\\n"),
-            '\r' => text.push_str("\\r"),
-            '\t' => text.push_str("\\t"),
-            control if (control as u32) < 0x20 => {
-                text.push_str(&format!("\\u{:04x}", control as u32));
-            }
-            plain => text.push(plain),
+    let mut plain = 0;
+    for (place, byte) in string.bytes().enumerate() {
+        if byte >= 0x20 && byte != b'"' && byte != b'\\' {
+            continue;
+        }
+        text.push_str(&string[plain..place]);
+        plain = place + 1;
+        match byte {
+            b'"' => text.push_str("\\\""),
+            b'\\' => text.push_str("\\\\"),
+            b'\n' => text.push_str("\\n"),
+            b'\r' => text.push_str("\\r"),
+            b'\t' => text.push_str("\\t"),
+            control => text.push_str(&format!("\\u{control:04x}")),
         }
     }
+    text.push_str(&string[plain..]);
     text.push('"');
 }
 

@@ -21,6 +21,7 @@ pub(super) enum Content<'a> {
 pub(super) struct Placed {
     pub id: EntryId,
     pub arrival: u64,
+    pub time: HybridTime,
 }
 
 /// How far what was written last may stand ahead of the clock.
@@ -87,14 +88,18 @@ impl Records {
         if run.is_empty() {
             return Ok(Vec::new());
         }
-        let ids: Vec<EntryId> = run.iter().map(|entry| entry.id).collect();
+        let written: Vec<_> = run.iter().map(|entry| (entry.id, entry.header.time)).collect();
         let key = self.charts()?.unlocked.entry().clone();
         let channel = run.first().map(|entry| entry.header.log.channel);
         let appended = self.ledger.append(&VerifiedRun::written(run, &key))?;
         if channel != Some(Channel::Audit) {
             self.matter.last = appended.new.end;
         }
-        Ok(appended.new.zip(ids).map(|(arrival, id)| Placed { id, arrival }).collect())
+        Ok(appended
+            .new
+            .zip(written)
+            .map(|(arrival, (id, time))| Placed { id, arrival, time })
+            .collect())
     }
 
     /// Leaves this life if a log of it forked (a copy of this directory wrote too), before anything

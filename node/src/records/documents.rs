@@ -2,7 +2,9 @@
 //! there are too many.
 //!
 //! A saved document may lag behind the ledger by any number of entries: loading replays them. So
-//! a document need not be saved at each change, and losing what is in memory loses nothing.
+//! a document need not be saved at each change, and losing what is in memory loses nothing. One
+//! that is replayed as quickly as it would be read, as most are that were written once, is never
+//! saved at all.
 
 use super::{Records, RecordsError};
 use crate::chart::{Document, ResourceKey};
@@ -11,11 +13,15 @@ use crate::vault;
 use carnet_sync_protocol::id::{Author, DocumentId};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Documents kept in memory: at some 100 KB each this is a few dozen megabytes.
-const RESIDENTS_MAX: usize = 192;
+/// Bytes that the documents in memory may take, beside the one in use.
+const RESIDENT_BYTES_MAX: usize = 32 << 20;
 
-/// Changes after which a document is saved, so that its next load replays no more than these.
+/// Changes after which a document in memory is saved.
 const UNSAVED_CHANGES_MAX: u32 = 64;
+
+/// Changes, and their bytes, that the next load of a document may replay when it leaves memory.
+const REPLAYED_CHANGES_MAX: u32 = 8;
+const REPLAYED_BYTES_MAX: usize = 64 << 10;
 
 /// A saved document's size: 2,000 resources of 64 KiB.
 const DOCUMENT_BYTES_MAX: usize = 128 << 20;
@@ -25,8 +31,12 @@ pub(super) struct Resident {
     pub document: Document,
     /// Every entry of the document up to this arrival has been looked at.
     pub applied: u64,
-    /// Changes since it was last saved.
-    pub unsaved: u32,
+    /// Changes since it was last saved, and their bytes.
+    unsaved: u32,
+    unsaved_bytes: usize,
+    /// Up to this arrival the index showed the ledger when the document was loaded: what of it was
+    /// replayed was shown before.
+    shown: u64,
     /// Resources that changed and that the index does not show yet.
     pub touched: BTreeSet<ResourceKey>,
     /// What the index knows of changes that are not in the document.
@@ -37,25 +47,52 @@ pub(super) struct Resident {
     /// forgotten only with the save: until then, loading must find it waiting and take it in again.
     taken_in: Vec<u64>,
     used: u64,
+    weight: usize,
 }
 
 impl Resident {
-    fn new(document: Document, applied: u64, claims: Claims) -> Self {
-        let (touched, taken_in) = (BTreeSet::new(), Vec::new());
-        let (unsaved, unsettled, used) = (0, false, 0);
-        Self { document, applied, unsaved, touched, claims, unsettled, taken_in, used }
+    fn new(document: Document, applied: u64, shown: u64, claims: Claims) -> Self {
+        Self {
+            document,
+            applied,
+            unsaved: 0,
+            unsaved_bytes: 0,
+            shown,
+            touched: BTreeSet::new(),
+            claims,
+            unsettled: false,
+            taken_in: Vec::new(),
+            used: 0,
+            weight: 0,
+        }
     }
 
-    /// Notes that an entry is in the document; `known` if its change was there already, `waited` if
-    /// the index lists it as one that is not.
-    pub fn note(&mut self, arrival: u64, known: bool, waited: bool) {
+    /// Notes that an entry is in the document: with a change of so many bytes, or none if it was
+    /// there already. `waited` if the index lists the entry as one that is not.
+    pub fn note(&mut self, arrival: u64, bytes: Option<usize>, waited: bool) {
         self.taken_in.push(arrival);
         if waited {
             // Saved soon, so that it is no longer listed.
             self.unsaved = UNSAVED_CHANGES_MAX;
-        } else if !known {
-            self.unsaved += 1;
+        } else if let Some(bytes) = bytes {
+            self.note_written(bytes);
         }
+    }
+
+    /// Notes that a change of so many bytes was written into the document.
+    pub fn note_written(&mut self, bytes: usize) {
+        self.unsaved += 1;
+        self.unsaved_bytes += bytes;
+    }
+
+    /// Whether the index shows already what this entry brought, unless it waited.
+    pub fn was_shown(&self, arrival: u64) -> bool {
+        arrival <= self.shown
+    }
+
+    /// Whether replaying takes longer than reading what was saved.
+    fn is_slow_to_replay(&self) -> bool {
+        self.unsaved >= REPLAYED_CHANGES_MAX || self.unsaved_bytes > REPLAYED_BYTES_MAX
     }
 }
 
@@ -63,7 +100,12 @@ impl Resident {
 #[derive(Default)]
 pub(super) struct Documents {
     residents: BTreeMap<DocumentId, Resident>,
+    /// By when they were last used.
+    by_use: BTreeMap<u64, DocumentId>,
     uses: u64,
+    weight: usize,
+    /// Volumes that take no more resources.
+    full: BTreeSet<DocumentId>,
     /// The random half of this process's actor id.
     actor_suffix: Option<[u8; 8]>,
 }
@@ -71,12 +113,30 @@ pub(super) struct Documents {
 impl Documents {
     /// Drops every document in memory: what is durable is loaded again when asked for.
     pub(super) fn forget_unsaved(&mut self) {
-        self.residents.clear();
+        self.take_all();
+        self.full.clear();
     }
 
     /// Drops one document from memory.
     pub(super) fn forget(&mut self, id: &DocumentId) {
-        self.residents.remove(id);
+        self.take(id);
+        self.full.remove(id);
+    }
+
+    /// Whether a volume is known to take no more resources.
+    pub(super) fn is_full(&self, id: &DocumentId) -> bool {
+        self.full.contains(id)
+    }
+
+    /// Notes that a volume takes no more resources.
+    pub(super) fn note_full(&mut self, id: DocumentId) {
+        self.full.insert(id);
+    }
+
+    fn take_all(&mut self) -> BTreeMap<DocumentId, Resident> {
+        self.by_use.clear();
+        self.weight = 0;
+        std::mem::take(&mut self.residents)
     }
 
     /// Has documents that are loaded from here on written by another actor.
@@ -85,17 +145,26 @@ impl Documents {
     }
 
     fn take(&mut self, id: &DocumentId) -> Option<Resident> {
-        self.residents.remove(id)
+        let resident = self.residents.remove(id)?;
+        self.by_use.remove(&resident.used);
+        self.weight -= resident.weight;
+        Some(resident)
     }
 
     fn put(&mut self, id: DocumentId, mut resident: Resident) {
+        self.take(&id);
         self.uses += 1;
-        resident.used = self.uses;
+        (resident.used, resident.weight) = (self.uses, resident.document.weight());
+        self.weight += resident.weight;
+        self.by_use.insert(self.uses, id);
         self.residents.insert(id, resident);
     }
 
-    fn least_used(&self) -> Option<DocumentId> {
-        self.residents.iter().min_by_key(|(_, resident)| resident.used).map(|(id, _)| *id)
+    /// The document that was not used for the longest time, if there are too many; the one that was
+    /// used last stays.
+    fn excess(&self) -> Option<DocumentId> {
+        let many = self.weight > RESIDENT_BYTES_MAX && self.residents.len() > 1;
+        self.by_use.first_key_value().filter(|_| many).map(|(_, id)| *id)
     }
 }
 
@@ -121,32 +190,32 @@ impl Records {
             None => self.load_document(id)?,
         };
         let value = f(self, &mut resident)?;
-        if resident.unsaved >= UNSAVED_CHANGES_MAX {
+        if resident.unsaved >= UNSAVED_CHANGES_MAX && resident.touched.is_empty() {
             self.save_document(id, &mut resident)?;
         }
         self.charts_mut()?.documents.put(*id, resident);
-        while self.charts()?.documents.residents.len() > RESIDENTS_MAX {
-            self.evict_one()?;
+        while let Some(id) = self.charts()?.documents.excess() {
+            self.evict(&id)?;
         }
         Ok(value)
     }
 
-    fn evict_one(&mut self) -> Result<(), RecordsError> {
-        let documents = &mut self.charts_mut()?.documents;
-        let Some(id) = documents.least_used() else { return Ok(()) };
-        let Some(mut resident) = documents.take(&id) else { return Ok(()) };
-        if resident.unsaved > 0 {
-            self.save_document(&id, &mut resident)?;
+    fn evict(&mut self, id: &DocumentId) -> Result<(), RecordsError> {
+        let Some(mut resident) = self.charts_mut()?.documents.take(id) else { return Ok(()) };
+        // What the index does not show yet is replayed, and so shown, when its turn comes; what was
+        // shown before its turn need not be shown again.
+        let ahead = resident.applied > self.charts()?.index.applied_until()?;
+        if (ahead || resident.is_slow_to_replay()) && resident.touched.is_empty() {
+            self.save_document(id, &mut resident)?;
         }
         Ok(())
     }
 
-    /// Saves every document in memory that has unsaved changes.
+    /// Saves every document in memory that would be slow to replay.
     pub(super) fn save_documents(&mut self) -> Result<(), RecordsError> {
         let Some(charts) = &mut self.charts else { return Ok(()) };
-        let residents = std::mem::take(&mut charts.documents.residents);
-        for (id, mut resident) in residents {
-            if resident.unsaved > 0 {
+        for (id, mut resident) in charts.documents.take_all() {
+            if resident.is_slow_to_replay() && resident.touched.is_empty() {
                 self.save_document(&id, &mut resident)?;
             }
         }
@@ -169,13 +238,21 @@ impl Records {
             index.remove_pending(arrival)?;
             index.remove_quarantined(arrival)?;
         }
-        resident.unsaved = 0;
+        (resident.unsaved, resident.unsaved_bytes) = (0, 0);
         Ok(())
     }
 
-    /// The bytes of all documents as the index keeps them, saved and compressed; for measurements.
-    pub fn saved_document_bytes(&self) -> Result<u64, RecordsError> {
-        Ok(self.charts()?.index.document_bytes()?)
+    /// The bytes of all documents as the index would keep them, saved and compressed; for
+    /// measurements.
+    pub fn saved_document_bytes(&mut self) -> Result<u64, RecordsError> {
+        self.catch_up()?;
+        let mut bytes = 0;
+        for id in self.ledger.documents()? {
+            bytes += self.with_document(&id, |_, resident| {
+                Ok(vault::pack(&resident.document.save()).len() as u64)
+            })?;
+        }
+        Ok(bytes)
     }
 
     fn load_document(&mut self, id: &DocumentId) -> Result<Resident, RecordsError> {
@@ -185,8 +262,9 @@ impl Records {
             Some((Document::load(&bytes, actor).ok()?, row.applied))
         });
         let (document, applied) = saved.unwrap_or_else(|| (Document::new(actor), 0));
-        let claims = self.charts()?.index.claims(id)?;
-        let mut resident = Resident::new(document, applied, claims);
+        let index = &self.charts()?.index;
+        let (shown, claims) = (index.applied_until()?, index.claims(id)?);
+        let mut resident = Resident::new(document, applied, shown, claims);
         #[cfg(planted)]
         if carnet_sync_protocol::planted::is("loads-a-document-as-it-was-saved") && applied > 0 {
             return Ok(resident);
@@ -196,10 +274,10 @@ impl Records {
         Ok(resident)
     }
 
-    /// A document in which nothing is yet.
+    /// A document in which nothing is yet; whatever comes into it is shown anew.
     pub(super) fn empty_document(&mut self, id: &DocumentId) -> Result<Resident, RecordsError> {
         let document = Document::new(self.actor()?);
-        Ok(Resident::new(document, 0, self.charts()?.index.claims(id)?))
+        Ok(Resident::new(document, 0, 0, self.charts()?.index.claims(id)?))
     }
 
     /// Takes in all that the ledger holds of a document and it has not looked at.

@@ -1,7 +1,7 @@
 //! The check at the door: whether a permit holds, covers the act, and covers the very resource;
 //! and what a decision needs to know of the patient: consents, care team, emergencies.
 
-use super::read::body_of;
+use super::body::body_of;
 use super::{Records, RecordsError};
 use crate::access::consent::{Access, Verdict, verdict};
 use crate::access::notifiable::is_notifiable;
@@ -9,6 +9,7 @@ use crate::access::{Action, Actor, Denial, Permit, Purpose, Subject, Tightening,
 use crate::audit::AuditOutcome;
 use crate::chart::{Section, is_restricted, section_of};
 use crate::store::index::{ConflictFilter, Listing, ResourceRow};
+use carnet_sync_protocol::id::EntryId;
 use serde_json::Value;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -162,7 +163,7 @@ impl Records {
         let mut versions = Vec::new();
         for chart in self.charts()?.index.person(patient)? {
             let rows = self.of_patient("Consent", &chart, CONSENTS_MAX)?;
-            versions.extend(rows.into_iter().map(|row| row.version));
+            versions.extend(rows.into_iter().map(|row| EntryId(row.version.id).to_string()));
         }
         Ok(versions)
     }
@@ -345,7 +346,8 @@ impl Judge<'_> {
                     .into(),
             ));
         }
-        rows.iter().map(|row| Ok((row.version.clone(), self.variants(row)?))).collect()
+        let version = |row: &ResourceRow| EntryId(row.version.id).to_string();
+        rows.iter().map(|row| Ok((version(row), self.variants(row)?))).collect()
     }
 
     /// A resource with each value that some site gave a disputed element.

@@ -13,8 +13,8 @@ mod score;
 
 pub use score::{Evidence, LIKELY, Reason};
 
+use super::body::body_of;
 use super::linked::People;
-use super::read::body_of;
 use super::search::{PatientHit, patient_hit};
 use super::{Records, RecordsError};
 use crate::access::{Action, Permit};

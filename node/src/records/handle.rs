@@ -12,10 +12,14 @@ use carnet_sync_protocol::id::LogId;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 use tokio::sync::{broadcast, oneshot};
 
 /// Calls that share one commit at most: a bound on how long the first of them waits.
 const BATCH_CALLS_MAX: usize = 64;
+
+/// How long nobody must have asked anything before the index commits what it shows.
+const INDEX_COMMIT_AFTER: Duration = Duration::from_millis(50);
 
 /// Commits that a slow listener may lag behind before it has to ask for the whole frontier.
 const ADVANCES_KEPT: usize = 1024;
@@ -158,7 +162,13 @@ fn own(
 ) {
     let mut stopping = false;
     while !stopping {
-        let Some(first) = next_message(&mut records, queue) else { break };
+        let tell = |advance: Advance| {
+            if !advance.is_empty() {
+                // Nobody may be listening.
+                let _ = advances.send(advance);
+            }
+        };
+        let Some(first) = next_message(&mut records, queue, &tell) else { break };
         let mut next = Some(first);
         let mut batch = Batch::default();
         while let Some(message) = next.take() {
@@ -170,21 +180,25 @@ fn own(
                 next = queue.try_recv().ok();
             }
         }
-        // Nobody may be listening.
-        batch.commit(&mut records, |advance| drop(advances.send(advance)));
+        batch.commit(&mut records, tell);
     }
     records.close();
 }
 
 /// The next message; while none waits, the index catches up with the ledger, slice by slice.
-fn next_message(records: &mut Records, queue: &mpsc::Receiver<Message>) -> Option<Message> {
+fn next_message(
+    records: &mut Records,
+    queue: &mpsc::Receiver<Message>,
+    tell: &impl Fn(Advance),
+) -> Option<Message> {
     while records.has_backlog().unwrap_or(false) {
         match queue.try_recv() {
             Ok(message) => return Some(message),
             Err(mpsc::TryRecvError::Disconnected) => return None,
             Err(mpsc::TryRecvError::Empty) => {
                 let projected = guarded(records, Records::project_slice);
-                let projected = records.commit().and(projected);
+                // An earlier call may have left something to tell of.
+                let projected = records.commit().map(tell).and(projected);
                 if let Err(error) = projected {
                     // Reads will say so to whoever asks; here it would only be tried in a circle.
                     tracing::error!(%error, "the index can't catch up");
@@ -193,5 +207,12 @@ fn next_message(records: &mut Records, queue: &mpsc::Receiver<Message>) -> Optio
             }
         }
     }
-    queue.recv().ok()
+    match queue.recv_timeout(INDEX_COMMIT_AFTER) {
+        Ok(message) => Some(message),
+        Err(mpsc::RecvTimeoutError::Disconnected) => None,
+        Err(mpsc::RecvTimeoutError::Timeout) => {
+            records.commit_index();
+            queue.recv().ok()
+        }
+    }
 }

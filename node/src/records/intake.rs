@@ -19,7 +19,7 @@ use super::twins::{Candidates, Outcasts, claim};
 use super::{Records, RecordsError};
 use crate::access::statement::Ruling;
 use crate::chart::{Applied, ChangeHash, ChartError, Document, Inspected, inspect};
-use crate::store::index::{Cause, Pending, Quarantined};
+use crate::store::index::{Brought, Cause, Pending, Quarantined};
 use crate::store::ledger::Held;
 use crate::vault;
 use carnet_sync_protocol::id::{DocumentId, EntryId, EpochId, LogId};
@@ -90,13 +90,16 @@ impl Records {
             Ok(applied) => {
                 self.begin()?;
                 let counts = self.credit(id, &applied, held)?;
-                if applied.known && counts {
-                    // Whatever it touched has another version now; a node that does so is rare.
-                    resident.touched.extend(resident.document.keys());
-                }
-                resident.touched.extend(applied.touched.iter().cloned());
                 let index = &mut self.charts_mut()?.index;
-                resident.note(arrival, applied.known, index.is_set_aside(arrival)?);
+                let waited = index.is_set_aside(arrival)?;
+                if waited || !resident.was_shown(arrival) {
+                    if applied.known && counts {
+                        // Whatever it touched has another version now; a node that does so is rare.
+                        resident.touched.extend(resident.document.keys());
+                    }
+                    resident.touched.extend(applied.touched.iter().cloned());
+                }
+                resident.note(arrival, (!applied.known).then_some(change.len()), waited);
                 match applied.known {
                     true => Ok(Next::new()),
                     false => Ok(index.waiting_for(id, &applied.hash.0)?),
@@ -127,7 +130,7 @@ impl Records {
         applied: &Applied,
         held: &Held,
     ) -> Result<bool, RecordsError> {
-        let other = self.charts()?.index.change(&applied.hash.0)?.map(|(arrival, _)| arrival);
+        let other = self.charts()?.index.change(&applied.hash.0)?.map(|brought| brought.arrival);
         let other = match other.filter(|arrival| *arrival != held.arrival) {
             Some(arrival) => self.ledger.stamp_at(arrival)?,
             None => None,
@@ -145,8 +148,13 @@ impl Records {
                 return Ok(false);
             }
         }
-        let (hash, by) = (&applied.hash.0, applied.by.as_deref());
-        self.charts_mut()?.index.put_change(hash, held.arrival, by)?;
+        let brought = Brought {
+            arrival: held.arrival,
+            entry: held.entry.id.0,
+            time_ms: held.entry.header.time.unix_ms(),
+            by: applied.by.clone(),
+        };
+        self.charts_mut()?.index.put_change(&applied.hash.0, &brought)?;
         Ok(true)
     }
 

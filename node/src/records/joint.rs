@@ -182,7 +182,7 @@ impl Changes for Known<'_> {
     }
 
     fn held(&self, change: &ChangeName) -> Option<DocumentId> {
-        let (arrival, _) = self.records.charts.as_ref()?.index.change(change).ok()??;
+        let arrival = self.records.charts.as_ref()?.index.change(change).ok()??.arrival;
         let stamp = self.records.ledger.stamp_at(arrival).ok()??;
         self.is_theirs(&stamp.log, stamp.sequence).then_some(stamp.document)
     }

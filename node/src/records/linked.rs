@@ -9,8 +9,8 @@
 //! Nothing is ever copied between the charts: linked charts are *read* together, and what was said
 //! can be taken back.
 
+use super::body::body_of;
 use super::homes::Homes;
-use super::read::body_of;
 use super::search::items;
 use super::write::Saved;
 use super::{Records, RecordsError};

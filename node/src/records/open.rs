@@ -196,6 +196,7 @@ impl Records {
         self.save_documents()?;
         // Whoever commits next tells the peers.
         self.commit_early()?;
+        self.commit_index();
         self.charts = None;
         self.joint.forget();
         self.hand_keys();

@@ -5,13 +5,10 @@
 
 use super::documents::Resident;
 use super::homes::{Homes, Rivalry, Standing};
-use super::{Records, RecordsError, duplicates, linked};
-use crate::chart::{
-    ChangeHash, ChartError, Conflict, ConflictValue, ResourceKey, WHOLE, canonical, home,
-};
-use crate::store::index::{ConflictRow, Index, ResourceRow};
+use super::{Records, RecordsError, body, duplicates, linked};
+use crate::chart::{ChangeHash, ChartError, Conflict, ConflictValue, ResourceKey, WHOLE, home};
+use crate::store::index::{Brought, ConflictRow, Index, ResourceRow, Version};
 use crate::store::ledger::{Held, Stamp};
-use crate::vault;
 use carnet_sync_protocol::id::{Channel, DocumentId, EntryId, NodeId};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -163,14 +160,9 @@ impl Records {
         key: &ResourceKey,
         stamps: &mut Stamps,
     ) -> Result<(), RecordsError> {
+        // None when every change that made it is withheld.
         let view = resident.document.view(key);
-        let index = &mut self.charts_mut()?.index;
-        match &view {
-            Some(_) => index.add_home(&key.kind, &key.id, document)?,
-            // Every change that made it is withheld.
-            None => index.remove_home(&key.kind, &key.id, document)?,
-        }
-        let homes = index.homes(&key.kind, &key.id)?;
+        let homes = self.charts()?.index.homes(&key.kind, &key.id)?;
         let mut views: Vec<Standing> = view.map(|view| (*document, view)).into_iter().collect();
         for other in homes.iter().filter(|other| *other != document) {
             let view = self.with_document(other, |_, other| Ok(other.document.view(key)))?;
@@ -193,6 +185,7 @@ impl Records {
             within.extend(conflicts.into_iter().map(|conflict| (*home, conflict)));
         }
         let registered = self.registering_node(&views, stamps)?;
+        let documents: Vec<DocumentId> = views.iter().map(|(home, _)| *home).collect();
         let homes = Homes::of(views);
         let (Some((document, view)), Some(registered)) = (homes.shown(), registered) else {
             let index = &mut self.charts_mut()?.index;
@@ -214,17 +207,14 @@ impl Records {
             kind: key.kind.clone(),
             id: key.id.clone(),
             document: *document,
+            body: body::pack(key, patient.as_deref(), &view.body),
             patient,
-            body: vault::pack(canonical(&view.body).as_bytes()),
-            version: version.id,
-            updated_ms: version.updated_ms,
-            arrival: version.arrival,
+            version,
             deleted: view.deleted,
             conflicted: !rows.is_empty(),
-            heads: view.heads.iter().flat_map(|head| head.0).collect(),
         };
         let index = &mut self.charts_mut()?.index;
-        index.put_resource(&row)?;
+        index.put_resource(&row, &documents)?;
         index.replace_conflicts(&key.kind, &key.id, &rows)?;
         super::search::index_terms(index, key, &view.body, view.deleted)?;
         match key.kind.as_str() {
@@ -260,26 +250,27 @@ impl Records {
         heads: impl Iterator<Item = &'a ChangeHash>,
         stamps: &mut Stamps,
     ) -> Result<Version, RecordsError> {
-        let mut ids: Vec<EntryId> = Vec::new();
-        let (mut updated_ms, mut arrival) = (0, 0);
+        let (mut ids, mut arrivals): (Vec<EntryId>, Vec<u64>) = Default::default();
+        let mut updated_ms = 0;
         for head in heads {
             let stamp = self.stamp_of(&head.0, stamps)?.stamp;
             ids.push(stamp.id);
+            arrivals.push(stamp.arrival);
             updated_ms = updated_ms.max(stamp.time.unix_ms());
-            arrival = arrival.max(stamp.arrival);
         }
         ids.sort_unstable();
+        arrivals.sort_unstable();
         let id = match ids.as_slice() {
-            [one] => one.to_string(),
+            [one] => one.0,
             many => {
                 let mut hasher = blake3::Hasher::new_derive_key("carnet 2026 merged version v1");
                 many.iter().for_each(|id| {
                     hasher.update(id.as_bytes());
                 });
-                hasher.finalize().to_hex().to_string()
+                *hasher.finalize().as_bytes()
             }
         };
-        Ok(Version { id, updated_ms, arrival })
+        Ok(Version { id, updated_ms, arrivals })
     }
 
     /// The entry that brought a change, and who made it.
@@ -292,7 +283,9 @@ impl Records {
             return Ok(authored.clone());
         }
         let found = match self.charts()?.index.change(hash)? {
-            Some((arrival, by)) => self.ledger.stamp_at(arrival)?.map(|stamp| (stamp, by)),
+            Some(Brought { arrival, by, .. }) => {
+                self.ledger.stamp_at(arrival)?.map(|stamp| (stamp, by))
+            }
             None => None,
         };
         let (stamp, by) =
@@ -422,12 +415,6 @@ impl Authored {
     pub(super) fn author(&self) -> String {
         self.by.clone().unwrap_or_else(|| self.stamp.log.author.node.to_string())
     }
-}
-
-struct Version {
-    id: String,
-    updated_ms: u64,
-    arrival: u64,
 }
 
 /// The patient to whose chart a resource belongs; a Patient belongs to its own.

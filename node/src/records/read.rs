@@ -3,6 +3,7 @@
 //! Whatever leaves here carries its conflicts: a tag, and an extension with every value, so that
 //! no value that a merge happened to pick is ever presented alone.
 
+use super::body::body_of;
 use super::door::Judge;
 use super::project::{Authored, Stamps};
 use super::{Records, RecordsError};
@@ -10,8 +11,7 @@ use crate::access::{Action, Permit, Purpose};
 use crate::audit::AuditEvent;
 use crate::chart::{ResourceKey, canonical};
 use crate::store::index::{ConflictFilter, ConflictRow, Listing, ResourceRow};
-use crate::vault;
-use carnet_sync_protocol::id::NodeId;
+use carnet_sync_protocol::id::{EntryId, NodeId};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -24,9 +24,6 @@ pub const CONFLICT_URL: &str = "urn:carnet:conflict";
 
 /// Rows read together while everything is listed.
 const PAGE_ROWS: usize = 500;
-
-/// A resource's size as JSON: many changes may have made it, each as large as a change may be.
-const BODY_BYTES_MAX: usize = 64 << 20;
 
 /// A resource as it is shown.
 #[derive(Clone, Debug, Serialize)]
@@ -307,9 +304,10 @@ impl Records {
 
     pub(super) fn shown(&self, row: &ResourceRow) -> Result<Shown, RecordsError> {
         let mut body = body_of(row)?;
-        let updated = instant(row.updated_ms);
+        let updated = instant(row.version.updated_ms);
+        let version = EntryId(row.version.id).to_string();
         let meta = object_at(&mut body, "meta");
-        meta.insert("versionId".into(), row.version.clone().into());
+        meta.insert("versionId".into(), version.clone().into());
         meta.insert("lastUpdated".into(), updated.clone().into());
         if row.conflicted {
             let rows = self.charts()?.index.conflicts(&ConflictFilter {
@@ -330,7 +328,7 @@ impl Records {
         }
         Ok(Shown {
             resource: body,
-            version: row.version.clone(),
+            version,
             updated,
             deleted: row.deleted,
             conflicted: row.conflicted,
@@ -340,13 +338,10 @@ impl Records {
 
     /// Whether any of the changes that made this version was written by somebody suspended.
     fn is_written_late(&self, row: &ResourceRow) -> Result<bool, RecordsError> {
-        let mut stamps = Stamps::default();
-        for head in row.heads.chunks_exact(32) {
-            let Ok(hash) = head.try_into() else { continue };
-            if self.charts()?.index.change(&hash)?.is_none_or(|(_, by)| by.is_none()) {
-                continue;
-            }
-            if self.is_late(&self.stamp_of(&hash, &mut stamps)?) {
+        for arrival in &row.version.arrivals {
+            let Some(by) = self.charts()?.index.changed_by(*arrival)? else { continue };
+            let stamp = self.ledger.stamp_at(*arrival)?;
+            if stamp.is_some_and(|stamp| self.is_late(&Authored { stamp, by: Some(by) })) {
                 return Ok(true);
             }
         }
@@ -375,12 +370,6 @@ pub fn instant(unix_ms: u64) -> String {
         .ok()
         .and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok())
         .map_or_else(|| "9999-12-31T23:59:59.999Z".to_owned(), |time| format!("{time:.3}"))
-}
-
-pub(super) fn body_of(row: &ResourceRow) -> Result<Value, RecordsError> {
-    let bytes = vault::unpack(&row.body, BODY_BYTES_MAX)?;
-    serde_json::from_slice(&bytes)
-        .map_err(|error| RecordsError::Bug(format!("an indexed body is not JSON: {error}")))
 }
 
 fn open_conflict(row: &ConflictRow) -> Result<OpenConflict, RecordsError> {

@@ -7,10 +7,11 @@
 //! duplicates and disputed statements about staff are not signed off but decided: they leave the
 //! list by themselves. Nothing is stored here except the signatures, in the staff channel.
 
+use super::body::body_of;
 use super::door::Judge;
 use super::intake::WITHHELD;
 use super::open::PAGE;
-use super::read::{OpenConflict, body_of, instant};
+use super::read::{OpenConflict, instant};
 use super::search::display_name;
 use super::{Records, RecordsError};
 use crate::access::roster::Emergency;

@@ -1,6 +1,6 @@
 //! Finding patients, and resources by identifier.
 
-use super::read::body_of;
+use super::body::body_of;
 use super::{Records, RecordsError};
 use crate::access::{Action, Permit};
 use crate::chart::ResourceKey;

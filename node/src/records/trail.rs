@@ -5,7 +5,7 @@
 //! answers nobody, so its events are dropped with it. A locked node can seal nothing: its events,
 //! which hold no patient's data, wait in `log.db` until it is unlocked.
 
-use super::author::Content;
+use super::author::{Content, Placed};
 use super::project::SLICE;
 use super::read::instant;
 use super::status::CLOCK_FLOOR_MS;
@@ -13,7 +13,7 @@ use super::{Records, RecordsError};
 use crate::access::{Action, Actor, Permit, Purpose};
 use crate::audit::{AuditBatch, AuditEvent, AuditOutcome};
 use crate::base::environment::Environment;
-use crate::store::index::{Cause, Pending, TrailFilter, TrailRow};
+use crate::store::index::{Cause, Index, Pending, TrailFilter, TrailRow};
 use crate::store::ledger::{Held, Ledger};
 use crate::vault;
 use carnet_sync_protocol::frontier::Head;
@@ -190,19 +190,38 @@ impl Records {
         self.leave_forked_life()?;
         let events = std::mem::take(&mut self.unwritten);
         let batches = AuditBatch::divide(&events);
-        let batches: Vec<Vec<u8>> = batches.iter().map(AuditBatch::to_payload).collect();
-        let contents: Vec<Content<'_>> = batches
+        let payloads: Vec<Vec<u8>> = batches.iter().map(AuditBatch::to_payload).collect();
+        let contents: Vec<Content<'_>> = payloads
             .iter()
             .map(|bytes| Content::Change { document: DocumentId::ZERO, bytes })
             .collect();
-        match self.append_own(Channel::Audit, &contents) {
+        let placed = match self.append_own(Channel::Audit, &contents) {
             // A node that was just admitted and has no key yet has nothing to show either.
             Err(RecordsError::NoEpochKey) => {
                 self.unwritten = events;
-                self.keep_waiting()
+                return self.keep_waiting();
             }
-            written => written.map(drop),
+            written => written?,
+        };
+        self.show_written_trail(batches, &placed)
+    }
+
+    /// Takes what was just written into the index, if it shows everything before: what is at hand
+    /// need not be opened again.
+    fn show_written_trail(
+        &mut self,
+        batches: Vec<AuditBatch>,
+        placed: &[Placed],
+    ) -> Result<(), RecordsError> {
+        let last = self.ledger.last_arrival();
+        let index = &mut self.charts_mut()?.index;
+        if index.applied_until()? + placed.len() as u64 != last {
+            return Ok(());
         }
+        for (batch, placed) in batches.into_iter().zip(placed) {
+            index_events(index, placed.arrival, batch.events)?;
+        }
+        Ok(index.set_applied_until(last)?)
     }
 
     /// Puts events aside that can't be sealed yet.
@@ -242,18 +261,7 @@ impl Records {
         let Some(batch) = self.open_trail(held) else { return self.wait_for_key(held) };
         let index = &mut self.charts_mut()?.index;
         index.remove_pending(held.arrival)?;
-        for (number, event) in (0..).zip(batch.events) {
-            index.put_trail(&TrailRow {
-                arrival: held.arrival,
-                number,
-                time_ms: event.time_ms,
-                actor: event.actor.clone(),
-                action: event.action.clone(),
-                patient: event.patient.clone(),
-                event: AuditBatch { events: vec![event] }.to_payload(),
-            })?;
-        }
-        Ok(())
+        index_events(index, held.arrival, batch.events)
     }
 
     /// An entry of the trail that can't be read yet is listed as such, and told once it can be.
@@ -461,6 +469,26 @@ impl Records {
         }
         Ok(())
     }
+}
+
+/// Lists the events of an entry.
+fn index_events(
+    index: &mut Index,
+    arrival: u64,
+    events: Vec<AuditEvent>,
+) -> Result<(), RecordsError> {
+    for (number, event) in (0..).zip(events) {
+        index.put_trail(&TrailRow {
+            arrival,
+            number,
+            time_ms: event.time_ms,
+            actor: event.actor.clone(),
+            action: event.action.clone(),
+            patient: event.patient.clone(),
+            event: AuditBatch { events: vec![event] }.to_payload(),
+        })?;
+    }
+    Ok(())
 }
 
 /// Whether two events differ by their time only: then a count tells as much.

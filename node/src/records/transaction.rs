@@ -4,12 +4,14 @@
 //! stands in a savepoint of its own, opened at its first write, so that a call that fails leaves
 //! nothing behind and takes no other's work along. Invariants:
 //!
-//! - The ledger commits before the index. The index may be behind, never ahead.
+//! - The ledger commits before the index. The index may be behind, never ahead; it commits once
+//!   for many commits of the ledger, since whatever it loses it catches up with from its cursor.
 //! - What is rolled back is gone from memory too: roster, keys, staff, documents, events of the
 //!   trail, logs to tell of.
 //! - Where the transaction was given up under an earlier call (SQLite does so when the disk is
 //!   full), it is *doomed*: nothing more is done in it, and no caller of it gets a result.
 
+use super::project::SLICE;
 use super::{Advance, Records, RecordsError};
 use crate::audit::AuditOutcome;
 use carnet_sync_protocol::id::LogId;
@@ -38,7 +40,15 @@ pub(super) struct Transaction {
     doomed: Option<String>,
     /// The roster could not be read again after something was rolled back.
     stale: bool,
+    /// Commits of the ledger since the index committed, and up to where it showed the ledger then.
+    ahead: u32,
+    shown: u64,
 }
+
+/// Commits of the ledger that share one of the index, and entries that it then shows: so much is
+/// shown anew after a power cut, or after a commit that failed.
+const LEDGER_COMMITS_MAX: u32 = 64;
+const ENTRIES_SHOWN_MAX: u64 = SLICE as u64;
 
 impl Records {
     /// Makes everything written since the last commit durable, and tells which logs grew.
@@ -74,17 +84,38 @@ impl Records {
         {
             return Err(self.doom(error.to_string()));
         }
-        if let Some(charts) = &mut self.charts
-            && charts.index.in_transaction()
+        self.transaction.ahead += 1;
+        if self.is_index_due() {
+            self.commit_index();
+        }
+        let transaction = &mut self.transaction;
+        transaction.untold.append(&mut transaction.grown);
+        Ok(())
+    }
+
+    fn is_index_due(&self) -> bool {
+        let Some(charts) = &self.charts else { return false };
+        let Transaction { ahead, shown, .. } = self.transaction;
+        // What can't be read is seen when it is committed.
+        let applied = charts.index.applied_until().unwrap_or(u64::MAX);
+        charts.index.is_lost()
+            || ahead >= LEDGER_COMMITS_MAX
+            || applied.saturating_sub(shown) >= ENTRIES_SHOWN_MAX
+    }
+
+    /// Commits what the index shows of durable entries. For when nobody waits.
+    pub(super) fn commit_index(&mut self) {
+        self.transaction.ahead = 0;
+        let Some(charts) = &mut self.charts else { return };
+        if charts.index.in_transaction()
+            && !self.ledger.in_transaction()
             && let Err(error) = charts.index.commit()
         {
             // The ledger has the entries; the index is derived and catches up from its cursor.
             tracing::warn!(%error, "the index did not commit and will catch up");
             charts.documents.forget_unsaved();
         }
-        let transaction = &mut self.transaction;
-        transaction.untold.append(&mut transaction.grown);
-        Ok(())
+        self.transaction.shown = charts.index.applied_until().unwrap_or_default();
     }
 
     /// Has the next commit tell the heads of every log once more, if something is packed: sessions

@@ -4,8 +4,8 @@
 //! channels hold and what every chart document shows, never the audit trail, and not the order in
 //! which things arrived.
 
+use super::body::body_of;
 use super::intake::WITHHELD;
-use super::read::body_of;
 use super::{Records, RecordsError};
 use crate::access::{Action, Permit};
 use crate::chart::{Document, canonical};

@@ -1,16 +1,17 @@
 //! Writing: one resource at a time, or many as one; and a person's choice in a conflict.
 
 use super::author::{Content, Placed};
+use super::body::body_of;
 use super::project::is_chart;
-use super::read::{body_of, strip_marks};
+use super::read::strip_marks;
 use super::{Records, RecordsError};
 use crate::access::{Action, Actor, Permit};
 use crate::chart::{
     ChartError, Choice, Edit, Home, Resource, ResourceKey, Section, VOLUME_RESOURCES_MAX, Written,
     home,
 };
-use crate::store::index::{ConflictFilter, ConflictRow};
-use carnet_sync_protocol::id::{Channel, DocumentId};
+use crate::store::index::{Brought, ConflictFilter, ConflictRow};
+use carnet_sync_protocol::id::{Channel, DocumentId, EntryId};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -302,7 +303,8 @@ impl Records {
         })?;
         let row = self.row(key)?;
         self.note_use(permit, action, &row)?;
-        Ok(Saved { resource: key.to_string(), version: row.version, changed: !placed.is_empty() })
+        let version = EntryId(row.version.id).to_string();
+        Ok(Saved { resource: key.to_string(), version, changed: !placed.is_empty() })
     }
 
     /// Plans to make a resource what it is given as, wherever it belongs.
@@ -375,7 +377,9 @@ impl Records {
             for part in portions(edits) {
                 let written = self.with_document(&document, |_, resident| {
                     let written = resident.document.write_as(by.as_deref(), unix_ms, &part)?;
-                    resident.unsaved += u32::from(written.is_some());
+                    if let Some(written) = &written {
+                        resident.note_written(written.bytes.len());
+                    }
                     Ok(written)
                 })?;
                 if let Some(written) = written {
@@ -394,8 +398,13 @@ impl Records {
                 .collect();
             let placed = self.append_own(channel, &contents)?;
             for (change, placed) in changes.iter().zip(&placed) {
-                let hash = &change.written.hash.0;
-                self.charts_mut()?.index.put_change(hash, placed.arrival, by.as_deref())?;
+                let brought = Brought {
+                    arrival: placed.arrival,
+                    entry: placed.id.0,
+                    time_ms: placed.time.unix_ms(),
+                    by: by.clone(),
+                };
+                self.charts_mut()?.index.put_change(&change.written.hash.0, &brought)?;
             }
             written.extend(changes.into_iter().zip(placed));
         }
@@ -445,10 +454,16 @@ impl Records {
         let channel = channel_of(home.section);
         for volume in 0..VOLUMES_MAX {
             let document = self.document_id(home, key, volume)?;
+            if self.charts()?.documents.is_full(&document) {
+                continue;
+            }
             let planned = plan.get(&(channel, document)).map_or(0, Vec::len);
             let held = self.with_document(&document, |_, r| Ok(r.document.len()))?;
             if held + planned < VOLUME_RESOURCES_MAX {
                 return Ok(document);
+            }
+            if held >= VOLUME_RESOURCES_MAX {
+                self.charts_mut()?.documents.note_full(document);
             }
         }
         Err(RecordsError::BadRequest(format!(
@@ -507,6 +522,24 @@ fn unmarked(resource: Resource) -> Result<Resource, RecordsError> {
     Resource::with_id(body, &id).map_err(|error| RecordsError::BadRequest(error.to_string()))
 }
 
+/// How long an object is as JSON.
+fn json_length(object: &Map<String, Value>) -> usize {
+    struct Count(usize);
+    impl std::io::Write for Count {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0 += bytes.len();
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let mut count = Count(0);
+    serde_json::to_writer(&mut count, object).expect("JSON can be written");
+    count.0
+}
+
 /// Cuts edits into changes of a bearable size.
 fn portions(edits: Vec<Edit>) -> Vec<Vec<Edit>> {
     let mut portions = vec![Vec::new()];
@@ -514,7 +547,7 @@ fn portions(edits: Vec<Edit>) -> Vec<Vec<Edit>> {
     for edit in edits {
         let edit_size = match &edit {
             Edit::Put(resource) => {
-                let size = Value::Object(resource.body().clone()).to_string().len();
+                let size = json_length(resource.body());
                 if resource.is_draft() { size * DRAFT_WEIGHT } else { size }
             }
             _ => 256,

@@ -7,6 +7,7 @@
 //! to go on.
 
 mod claims;
+mod compact;
 mod journal;
 mod pairs;
 mod patients;
@@ -15,10 +16,10 @@ mod trail;
 mod words;
 
 pub use claims::{Claim, Claims, Outcast};
-pub use journal::{Cause, ConflictFilter, ConflictRow, DocumentRow, Pending, Quarantined};
+pub use journal::{Brought, Cause, ConflictFilter, ConflictRow, DocumentRow, Pending, Quarantined};
 pub use pairs::{BLOCK_MAX, LikenessRow, LinkageRow, PairRow, Said};
 pub use patients::{Found, PatientTerms};
-pub use resources::{Listing, ResourceRow};
+pub use resources::{Listing, ResourceRow, Version};
 pub use trail::{TrailFilter, TrailRow};
 pub use words::{digits, words};
 
@@ -29,25 +30,30 @@ use std::path::{Path, PathBuf};
 
 type Result<T> = std::result::Result<T, StoreError>;
 
-/// Another number makes every node rebuild its index.
-const SCHEMA: u32 = 6;
+/// Another number makes every node rebuild its index. To be raised also when the numbers of types
+/// change ([`crate::base::fhir`]), or the dictionary with which the caller packs.
+const SCHEMA: u32 = 7;
 
-/// Tables are without rowid where a row is found by its key and small.
+/// Tables are without rowid where a row is found by its key and small. Types and ids of resources
+/// are kept as `compact.rs` says, in columns without a type. Charts and documents, which many rows
+/// name, have a number.
 const TABLES: &str = "
 CREATE TABLE cursor (one INTEGER PRIMARY KEY CHECK (one = 1), applied INTEGER NOT NULL,
     gate BLOB NOT NULL);
 INSERT INTO cursor VALUES (1, 0, x'');
+CREATE TABLE chart (chart INTEGER PRIMARY KEY, id NOT NULL UNIQUE);
+CREATE TABLE place (place INTEGER PRIMARY KEY, document BLOB NOT NULL UNIQUE);
 CREATE TABLE resource (
-    kind TEXT NOT NULL, id TEXT NOT NULL, document BLOB NOT NULL, patient TEXT,
-    body BLOB NOT NULL, version TEXT NOT NULL, updated_ms INTEGER NOT NULL,
-    arrival INTEGER NOT NULL, deleted INTEGER NOT NULL, conflicted INTEGER NOT NULL,
-    heads BLOB NOT NULL,
-    PRIMARY KEY (kind, id));
-CREATE INDEX resource_of_patient ON resource (patient, kind, id) WHERE patient IS NOT NULL;
-CREATE TABLE home (kind TEXT NOT NULL, id TEXT NOT NULL, document BLOB NOT NULL,
+    row INTEGER PRIMARY KEY, kind NOT NULL, id NOT NULL, place INTEGER NOT NULL, chart INTEGER,
+    body BLOB NOT NULL, deleted INTEGER NOT NULL, conflicted INTEGER NOT NULL,
+    arrival INTEGER NOT NULL, merged BLOB);
+CREATE UNIQUE INDEX resource_by_id ON resource (kind, id);
+CREATE INDEX resource_of_chart ON resource (chart, kind, id) WHERE chart IS NOT NULL;
+CREATE TABLE home (kind NOT NULL, id NOT NULL, document BLOB NOT NULL,
     PRIMARY KEY (kind, id, document)) WITHOUT ROWID;
 CREATE TABLE document (id BLOB PRIMARY KEY, bytes BLOB NOT NULL, applied INTEGER NOT NULL);
-CREATE TABLE change (hash BLOB PRIMARY KEY, arrival INTEGER NOT NULL, by TEXT) WITHOUT ROWID;
+CREATE TABLE change (arrival INTEGER PRIMARY KEY, hash BLOB NOT NULL UNIQUE,
+    entry BLOB NOT NULL, time_ms INTEGER NOT NULL, by TEXT);
 CREATE INDEX change_by ON change (by, arrival) WHERE by IS NOT NULL;
 CREATE TABLE pending (arrival INTEGER PRIMARY KEY, document BLOB NOT NULL, epoch BLOB,
     change BLOB);
@@ -63,36 +69,36 @@ CREATE TABLE claim (document BLOB NOT NULL, actor BLOB NOT NULL, sequence INTEGE
 CREATE TABLE outcast (document BLOB NOT NULL, change BLOB NOT NULL, built INTEGER NOT NULL,
     PRIMARY KEY (document, change)) WITHOUT ROWID;
 CREATE TABLE conflict (
-    row INTEGER PRIMARY KEY, document BLOB NOT NULL, kind TEXT NOT NULL, id TEXT NOT NULL,
-    patient TEXT, element TEXT NOT NULL, conflict TEXT NOT NULL, seen TEXT NOT NULL,
+    row INTEGER PRIMARY KEY, document BLOB NOT NULL, kind NOT NULL, id NOT NULL,
+    patient, element TEXT NOT NULL, conflict TEXT NOT NULL, seen TEXT NOT NULL,
     json BLOB NOT NULL);
 CREATE INDEX conflict_of_resource ON conflict (kind, id);
-CREATE TABLE identifier (kind TEXT NOT NULL, value TEXT NOT NULL, system TEXT NOT NULL,
-    id TEXT NOT NULL, PRIMARY KEY (kind, value, system, id)) WITHOUT ROWID;
+CREATE TABLE identifier (kind NOT NULL, value TEXT NOT NULL, system TEXT NOT NULL,
+    id NOT NULL, PRIMARY KEY (kind, value, system, id)) WITHOUT ROWID;
 CREATE INDEX identifier_of_resource ON identifier (kind, id);
-CREATE TABLE patient (id TEXT PRIMARY KEY, birth_date TEXT);
+CREATE TABLE patient (id NOT NULL PRIMARY KEY, birth_date TEXT) WITHOUT ROWID;
 CREATE INDEX patient_by_birth_date ON patient (birth_date);
-CREATE TABLE word (word TEXT NOT NULL, patient TEXT NOT NULL,
+CREATE TABLE word (word TEXT NOT NULL, patient NOT NULL,
     PRIMARY KEY (word, patient)) WITHOUT ROWID;
 CREATE INDEX word_of_patient ON word (patient);
 CREATE TABLE trigram (trigram TEXT NOT NULL, word TEXT NOT NULL,
     PRIMARY KEY (trigram, word)) WITHOUT ROWID;
-CREATE TABLE phone (digits TEXT NOT NULL, patient TEXT NOT NULL,
+CREATE TABLE phone (digits TEXT NOT NULL, patient NOT NULL,
     PRIMARY KEY (digits, patient)) WITHOUT ROWID;
 CREATE INDEX phone_of_patient ON phone (patient);
-CREATE TABLE likeness (patient TEXT PRIMARY KEY, node BLOB NOT NULL, profile BLOB NOT NULL);
-CREATE TABLE block (key INTEGER NOT NULL, patient TEXT NOT NULL,
-    PRIMARY KEY (key, patient)) WITHOUT ROWID;
-CREATE INDEX block_of_patient ON block (patient);
-CREATE TABLE pair (a TEXT NOT NULL, b TEXT NOT NULL, score INTEGER NOT NULL,
+CREATE TABLE likeness (chart INTEGER PRIMARY KEY, node BLOB NOT NULL, profile BLOB NOT NULL);
+CREATE TABLE block (key INTEGER NOT NULL, chart INTEGER NOT NULL,
+    PRIMARY KEY (key, chart)) WITHOUT ROWID;
+CREATE INDEX block_of_chart ON block (chart);
+CREATE TABLE pair (a NOT NULL, b NOT NULL, score INTEGER NOT NULL,
     PRIMARY KEY (a, b)) WITHOUT ROWID;
 CREATE INDEX pair_of_second ON pair (b);
-CREATE TABLE linkage (id TEXT NOT NULL, a TEXT NOT NULL, b TEXT NOT NULL, said INTEGER NOT NULL,
+CREATE TABLE linkage (id NOT NULL, a NOT NULL, b NOT NULL, said INTEGER NOT NULL,
     disputed INTEGER NOT NULL, PRIMARY KEY (id, a, b)) WITHOUT ROWID;
 CREATE INDEX linkage_of_first ON linkage (a);
 CREATE INDEX linkage_of_second ON linkage (b);
 CREATE TABLE trail (arrival INTEGER NOT NULL, number INTEGER NOT NULL, time_ms INTEGER NOT NULL,
-    actor TEXT NOT NULL, action TEXT NOT NULL, patient TEXT, event BLOB NOT NULL,
+    actor TEXT NOT NULL, action TEXT NOT NULL, patient, event BLOB NOT NULL,
     PRIMARY KEY (arrival, number)) WITHOUT ROWID;
 CREATE INDEX trail_of_patient ON trail (patient, arrival) WHERE patient IS NOT NULL;
 CREATE INDEX trail_of_actor ON trail (actor, arrival);
@@ -164,6 +170,11 @@ impl Index {
         self.database.depth() > 0
     }
 
+    /// Whether SQLite gave up the transaction under way: nothing of it will be kept.
+    pub fn is_lost(&self) -> bool {
+        self.database.lost()
+    }
+
     /// Opens a savepoint within the transaction.
     pub fn savepoint(&mut self) -> Result<()> {
         self.database.descend()
@@ -213,6 +224,12 @@ impl Index {
     /// Lets the file grow by so many pages at most, as a disk does that is nearly full.
     pub fn limit_growth(&self, pages: Option<u32>) -> Result<()> {
         self.database.limit_growth(pages)
+    }
+
+    /// The bytes of each table and of each of its keys, the largest first.
+    pub fn sizes(&self) -> Result<Vec<(String, u64)>> {
+        let sql = "SELECT name, sum(pgsize) FROM dbstat GROUP BY name ORDER BY 2 DESC, 1";
+        self.database.all(sql, [], |row| Ok((row.get(0)?, row.get::<_, i64>(1)? as u64)))
     }
 
     /// SQLite's own check of the file; empty when it is sound.
@@ -292,17 +309,21 @@ mod tests {
     #[test]
     fn a_savepoint_is_undone_alone_and_a_transaction_whole() {
         let (_dir, mut index) = index();
+        let put = |index: &mut Index, arrival: u64| {
+            let brought = Brought { arrival, entry: [0; 32], time_ms: 0, by: None };
+            index.put_change(&[arrival as u8; 32], &brought).unwrap();
+        };
         index.begin().unwrap();
-        index.put_change(&[1; 32], 1, None).unwrap();
+        put(&mut index, 1);
         index.savepoint().unwrap();
-        index.put_change(&[2; 32], 2, None).unwrap();
+        put(&mut index, 2);
         index.rollback_to().unwrap();
         index.commit().unwrap();
-        assert_eq!(index.change(&[1; 32]).unwrap(), Some((1, None)));
+        assert_eq!(index.change(&[1; 32]).unwrap().map(|brought| brought.arrival), Some(1));
         assert_eq!(index.change(&[2; 32]).unwrap(), None);
         index.begin().unwrap();
         index.savepoint().unwrap();
-        index.put_change(&[3; 32], 3, None).unwrap();
+        put(&mut index, 3);
         index.rollback();
         assert!(!index.in_transaction());
         assert_eq!(index.change(&[3; 32]).unwrap(), None);

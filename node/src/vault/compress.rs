@@ -38,6 +38,10 @@ const DICTIONARY: &[u8] = include_bytes!("dictionary-v1.bin");
 /// A level that pays off for small changes and still takes 50 MB in a second.
 const LEVEL: i32 = 6;
 
+/// What the index keeps is compressed at each change of a resource, and never travels; small texts
+/// come out no longer than at the level of changes.
+const INDEX_LEVEL: i32 = 3;
+
 /// Blocks are compressed once for each peer, and every byte of them costs time on a bad line.
 const BLOCK_LEVEL: i32 = 12;
 
@@ -81,6 +85,7 @@ thread_local! {
     static TRAINED_ZSTD: RefCell<Zstd> = RefCell::new(Zstd::trained(LEVEL));
     static BLOCK_ZSTD: RefCell<Zstd> = RefCell::new(Zstd::trained(BLOCK_LEVEL));
     static PACK_ZSTD: RefCell<Zstd> = RefCell::new(Zstd::trained(PACK_LEVEL));
+    static INDEX_ZSTD: RefCell<Zstd> = RefCell::new(Zstd::trained(INDEX_LEVEL));
     static PLAIN_ZSTD: RefCell<Zstd> = RefCell::new(Zstd::plain());
 }
 
@@ -105,32 +110,26 @@ pub(super) fn compress(codec: Codec, change: &[u8]) -> Result<Vec<u8>, VaultErro
 
 /// The change that was compressed to `body`, never longer than [`CHANGE_BYTES_MAX`].
 pub(super) fn decompress(codec: Codec, body: &[u8]) -> Result<Vec<u8>, VaultError> {
-    let mut frame = Vec::with_capacity(MAGIC.len() + body.len());
-    frame.extend_from_slice(&MAGIC);
-    frame.extend_from_slice(body);
-    let Ok(Some(length)) = get_frame_content_size(&frame) else {
-        return Err(VaultError::Malformed);
-    };
-    let length = usize::try_from(length)
-        .ok()
-        .filter(|length| *length <= CHANGE_BYTES_MAX)
-        .ok_or(VaultError::TooLarge { max: CHANGE_BYTES_MAX })?;
-    let mut change = Vec::with_capacity(length);
-    with_zstd(codec, |zstd| zstd.decompressor.decompress_to_buffer(&frame, &mut change))?
-        .map_err(|_| VaultError::Malformed)?;
-    if change.len() == length { Ok(change) } else { Err(VaultError::Malformed) }
+    with_zstd(codec, |zstd| zstd.unpack(&framed(body), CHANGE_BYTES_MAX))?
 }
 
-/// Compresses what the index keeps of a resource or document.
+/// Compresses what the index keeps of a resource or document, with the dictionary.
 pub fn pack(bytes: &[u8]) -> Vec<u8> {
-    PLAIN_ZSTD
+    let mut frame = INDEX_ZSTD
         .with_borrow_mut(|zstd| zstd.compressor.compress(bytes))
-        .expect("zstd compresses whatever fits in memory")
+        .expect("zstd compresses whatever fits in memory");
+    frame.drain(..MAGIC.len());
+    frame
 }
 
 /// What [`pack`] compressed, if it is no longer than `bytes_max`.
 pub fn unpack(packed: &[u8], bytes_max: usize) -> Result<Vec<u8>, VaultError> {
-    PLAIN_ZSTD.with_borrow_mut(|zstd| zstd.unpack(packed, bytes_max))
+    INDEX_ZSTD.with_borrow_mut(|zstd| zstd.unpack(&framed(packed), bytes_max))
+}
+
+/// A frame with the four bytes that were left out.
+fn framed(body: &[u8]) -> Vec<u8> {
+    [&MAGIC, body].concat()
 }
 
 /// Compresses a block of changes, with the first dictionary.
@@ -170,7 +169,7 @@ impl Zstd {
         self.decompressor
             .decompress_to_buffer(packed, &mut bytes)
             .map_err(|_| VaultError::Malformed)?;
-        Ok(bytes)
+        if bytes.len() == length { Ok(bytes) } else { Err(VaultError::Malformed) }
     }
 }
 

@@ -40,7 +40,6 @@ pub fn run(arguments: &Arguments) -> Outcome<Value> {
         site.records.put(&operator_permit(Action::Import), &observation(n, "long")?)?;
         site.records.commit()?;
     }
-    // Saves every document.
     let mut site = site.reopened()?;
     let documents = site.records.saved_document_bytes()?;
     let before = Look::at(&mut site)?;

@@ -198,7 +198,7 @@ impl Records {
         let Some(row) = row else { return Ok(false) };
         // References are compared once they are known; here, everything but them.
         let bare = without_references(resource, &taking.placed);
-        let now = super::super::read::body_of(&row).map_err(Fault::from)?;
+        let now = super::super::body::body_of(&row).map_err(Fault::from)?;
         if without_references(&now, &taking.placed) == bare {
             return Ok(false);
         }
@@ -222,7 +222,7 @@ impl Records {
             return Ok(false);
         };
         let wanted = canonical(&Value::Object(resource.body().clone()));
-        if canonical(&super::super::read::body_of(&row)?) == wanted {
+        if canonical(&super::super::body::body_of(&row)?) == wanted {
             return Ok(true);
         }
         Ok(self.versions(&key)?.iter().any(|version| canonical(version) == wanted))

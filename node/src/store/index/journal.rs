@@ -1,6 +1,7 @@
 //! How far documents have come: saved states, which entry brought which change, what waits, what
 //! was set aside, and which conflicts are open.
 
+use super::compact::{Id, IdText, Kind, KindText};
 use super::{Index, Result};
 use carnet_sync_protocol::id::{DocumentId, EpochId};
 use rusqlite::Row;
@@ -21,6 +22,19 @@ pub enum Cause {
     Change([u8; 32]),
     /// The key of its epoch is not here.
     Key(EpochId),
+}
+
+/// The entry that brought a change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Brought {
+    /// Its arrival.
+    pub arrival: u64,
+    /// Its id.
+    pub entry: [u8; 32],
+    /// When it was written, by its author's clock.
+    pub time_ms: u64,
+    /// The person or program that made the change, where one is named.
+    pub by: Option<String>,
 }
 
 /// An entry that waits.
@@ -101,11 +115,6 @@ impl Index {
         })
     }
 
-    /// The bytes of all saved documents.
-    pub fn document_bytes(&self) -> Result<u64> {
-        self.database.count("SELECT coalesce(sum(length(bytes)), 0) FROM document")
-    }
-
     /// Forgets a saved document, and what of it waits or was set aside: it is to be replayed.
     pub fn remove_document(&mut self, id: &DocumentId) -> Result<()> {
         for table in ["pending", "quarantine", "claim", "outcast"] {
@@ -115,17 +124,31 @@ impl Index {
         Ok(())
     }
 
-    /// Notes which entry brought a change, and who made it.
-    pub fn put_change(&mut self, hash: &[u8; 32], arrival: u64, by: Option<&str>) -> Result<()> {
-        let sql = "INSERT OR REPLACE INTO change VALUES (?1, ?2, ?3)";
-        self.database.write(sql, (hash, arrival as i64, by))?;
+    /// Notes which entry brought a change, in place of another that had.
+    pub fn put_change(&mut self, hash: &[u8; 32], brought: &Brought) -> Result<()> {
+        let sql = "INSERT OR REPLACE INTO change VALUES (?1, ?2, ?3, ?4, ?5)";
+        let Brought { arrival, entry, time_ms, by } = brought;
+        self.database.write(sql, (*arrival as i64, hash, entry, *time_ms as i64, by))?;
         Ok(())
     }
 
-    /// The entry that brought a change, and who made it.
-    pub fn change(&self, hash: &[u8; 32]) -> Result<Option<(u64, Option<String>)>> {
-        let sql = "SELECT arrival, by FROM change WHERE hash = ?1";
-        self.database.one(sql, [hash], |row| Ok((row.get::<_, i64>(0)? as u64, row.get(1)?)))
+    /// The entry that brought a change.
+    pub fn change(&self, hash: &[u8; 32]) -> Result<Option<Brought>> {
+        let sql = "SELECT arrival, entry, time_ms, by FROM change WHERE hash = ?1";
+        self.database.one(sql, [hash], |row| {
+            Ok(Brought {
+                arrival: row.get::<_, i64>(0)? as u64,
+                entry: row.get(1)?,
+                time_ms: row.get::<_, i64>(2)? as u64,
+                by: row.get(3)?,
+            })
+        })
+    }
+
+    /// Who made the change that this entry brought, where somebody is named.
+    pub fn changed_by(&self, arrival: u64) -> Result<Option<String>> {
+        let sql = "SELECT by FROM change WHERE arrival = ?1";
+        Ok(self.database.one(sql, [arrival as i64], |row| row.get(0))?.flatten())
     }
 
     /// The only change with a name that begins so, and the entry that brought it; none if there are
@@ -257,13 +280,15 @@ impl Index {
 
     /// Replaces every conflict row of a resource.
     pub fn replace_conflicts(&mut self, kind: &str, id: &str, rows: &[ConflictRow]) -> Result<()> {
+        let (kind, id) = (Kind(kind), Id::from(id));
         self.database.write("DELETE FROM conflict WHERE kind = ?1 AND id = ?2", (kind, id))?;
         for row in rows {
+            let patient = row.patient.as_ref().map(Id::from);
             let sql = "INSERT INTO conflict (document, kind, id, patient, element, conflict, seen,
                        json) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
             let document = &row.document.0;
             let values =
-                (document, kind, id, &row.patient, &row.element, &row.kind, &row.seen, &row.json);
+                (document, kind, id, patient, &row.element, &row.kind, &row.seen, &row.json);
             self.database.write(sql, values)?;
         }
         Ok(())
@@ -272,14 +297,15 @@ impl Index {
     /// Open conflicts, oldest row first.
     pub fn conflicts(&self, filter: &ConflictFilter) -> Result<Vec<ConflictRow>> {
         let (kind, id) = match &filter.resource {
-            Some((kind, id)) => (Some(kind), Some(id)),
+            Some((kind, id)) => (Some(Kind(kind)), Some(Id::from(id))),
             None => (None, None),
         };
+        let patient = filter.patient.as_ref().map(Id::from);
         let sql = "SELECT row, document, kind, id, patient, element, conflict, seen, json
                    FROM conflict WHERE row > ?1 AND (?2 IS NULL OR (kind = ?2 AND id = ?3))
                    AND (?4 IS NULL OR patient = ?4) ORDER BY row LIMIT ?5";
         let after = filter.after.unwrap_or(0);
-        let values = (after, kind, id, &filter.patient, filter.limit as i64);
+        let values = (after, kind, id, patient, filter.limit as i64);
         self.database.all(sql, values, read_conflict)
     }
 
@@ -293,9 +319,9 @@ fn read_conflict(row: &Row<'_>) -> rusqlite::Result<ConflictRow> {
     Ok(ConflictRow {
         row: row.get(0)?,
         document: DocumentId(row.get(1)?),
-        resource_kind: row.get(2)?,
-        id: row.get(3)?,
-        patient: row.get(4)?,
+        resource_kind: row.get::<_, KindText>(2)?.0,
+        id: row.get::<_, IdText>(3)?.0,
+        patient: row.get::<_, Option<IdText>>(4)?.map(|id| id.0),
         element: row.get(5)?,
         kind: row.get(6)?,
         seen: row.get(7)?,
@@ -330,10 +356,18 @@ mod tests {
     fn changes_are_found_by_who_made_them() {
         let (_dir, mut index) = index();
         for (arrival, by) in [(7, Some("awa")), (3, Some("awa")), (4, Some("ben")), (5, None)] {
-            index.put_change(&[arrival as u8; 32], arrival, by).unwrap();
+            let by = by.map(str::to_owned);
+            let brought = Brought { arrival, entry: [0; 32], time_ms: 1, by };
+            index.put_change(&[arrival as u8; 32], &brought).unwrap();
+            assert_eq!(index.change(&[arrival as u8; 32]).unwrap(), Some(brought));
         }
         assert_eq!(index.changes_by("awa").unwrap(), [3, 7]);
         assert_eq!(index.changes_by("nobody").unwrap(), [0; 0]);
+        assert_eq!(index.changed_by(4).unwrap().as_deref(), Some("ben"));
+        let again = Brought { arrival: 9, entry: [1; 32], time_ms: 2, by: None };
+        index.put_change(&[4; 32], &again).unwrap();
+        assert_eq!(index.change(&[4; 32]).unwrap(), Some(again));
+        assert_eq!(index.changed_by(4).unwrap(), None, "another entry brought it");
     }
 
     #[test]

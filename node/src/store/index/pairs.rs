@@ -7,6 +7,7 @@
 //! patients alone, never on the order in which they came: a pair counts while a block that counts
 //! holds both, and when a block shrinks so far that it counts again, it is given back to be compared.
 
+use super::compact::{Id, IdText};
 use super::{Index, Result};
 use rusqlite::Row;
 use std::collections::BTreeSet;
@@ -74,9 +75,10 @@ impl Index {
     /// back the blocks that count again since the patient left them.
     pub fn put_likeness(&mut self, row: &LikenessRow, keys: &BTreeSet<i64>) -> Result<Vec<i64>> {
         let again = self.change_keys(&row.patient, keys)?;
+        let chart = self.chart(&row.patient)?;
         self.database.write(
             "INSERT OR REPLACE INTO likeness VALUES (?1, ?2, ?3)",
-            (&row.patient, &row.node, &row.profile),
+            (chart, &row.node, &row.profile),
         )?;
         Ok(again)
     }
@@ -84,25 +86,27 @@ impl Index {
     /// The same for a patient who is no longer compared.
     pub fn remove_likeness(&mut self, patient: &str) -> Result<Vec<i64>> {
         let again = self.change_keys(patient, &BTreeSet::new())?;
-        self.database.write("DELETE FROM likeness WHERE patient = ?1", [patient])?;
+        let sql = "DELETE FROM likeness WHERE chart = (SELECT chart FROM chart WHERE id = ?1)";
+        self.database.write(sql, [Id::from(patient)])?;
         Ok(again)
     }
 
     fn change_keys(&mut self, patient: &str, keys: &BTreeSet<i64>) -> Result<Vec<i64>> {
-        self.database.write("DELETE FROM pair WHERE a = ?1 OR b = ?1", [patient])?;
-        let sql = "SELECT key FROM block WHERE patient = ?1";
+        self.database.write("DELETE FROM pair WHERE a = ?1 OR b = ?1", [Id::from(patient)])?;
+        let chart = self.chart(patient)?;
+        let sql = "SELECT key FROM block WHERE chart = ?1";
         let before: BTreeSet<i64> =
-            self.database.all(sql, [patient], |row| row.get(0))?.into_iter().collect();
+            self.database.all(sql, [chart], |row| row.get(0))?.into_iter().collect();
         let mut again = Vec::new();
         for key in before.difference(keys) {
-            let sql = "DELETE FROM block WHERE key = ?1 AND patient = ?2";
-            self.database.write(sql, (key, patient))?;
+            let sql = "DELETE FROM block WHERE key = ?1 AND chart = ?2";
+            self.database.write(sql, (key, chart))?;
             if self.block_size(*key)? == BLOCK_MAX {
                 again.push(*key);
             }
         }
         for key in keys.difference(&before) {
-            self.database.write("INSERT INTO block VALUES (?1, ?2)", (key, patient))?;
+            self.database.write("INSERT INTO block VALUES (?1, ?2)", (key, chart))?;
         }
         Ok(again)
     }
@@ -115,8 +119,9 @@ impl Index {
 
     /// What of a patient is compared.
     pub fn likeness(&self, patient: &str) -> Result<Option<LikenessRow>> {
-        let sql = "SELECT patient, node, profile FROM likeness WHERE patient = ?1";
-        self.database.one(sql, [patient], read_likeness)
+        let sql = "SELECT c.id, l.node, l.profile FROM chart c JOIN likeness l USING (chart)
+                   WHERE c.id = ?1";
+        self.database.one(sql, [Id::from(patient)], read_likeness)
     }
 
     /// The members of a block; none if there are so many that it does not count.
@@ -124,8 +129,8 @@ impl Index {
         if self.block_size(key)? > BLOCK_MAX {
             return Ok(Vec::new());
         }
-        let sql = "SELECT patient, node, profile FROM block JOIN likeness USING (patient)
-                   WHERE key = ?1 ORDER BY patient";
+        let sql = "SELECT c.id, l.node, l.profile FROM block b JOIN likeness l USING (chart)
+                   JOIN chart c USING (chart) WHERE b.key = ?1 ORDER BY c.id";
         self.database.all(sql, [key], read_likeness)
     }
 
@@ -146,20 +151,22 @@ impl Index {
     /// Keeps that two patients came out alike.
     pub fn put_pair(&mut self, one: &str, other: &str, score: u32) -> Result<()> {
         let sql = "INSERT OR REPLACE INTO pair VALUES (?1, ?2, ?3)";
-        self.database.write(sql, (one.min(other), one.max(other), score))?;
+        let (a, b) = (one.min(other), one.max(other));
+        self.database.write(sql, (Id::from(a), Id::from(b), score))?;
         Ok(())
     }
 
     /// The pairs that a block which counts holds; of one patient or all. The most alike first.
     pub fn pairs(&self, patient: Option<&str>) -> Result<Vec<PairRow>> {
-        let read =
-            |row: &Row<'_>| Ok(PairRow { a: row.get(0)?, b: row.get(1)?, score: row.get(2)? });
+        let read = |row: &Row<'_>| {
+            Ok(PairRow { a: id_at(row, 0)?, b: id_at(row, 1)?, score: row.get(2)? })
+        };
         let of = match patient {
             Some(_) => "(a = ?1 OR b = ?1)",
             None => "?1 IS NULL",
         };
         let sql = format!("SELECT a, b, score FROM pair WHERE {of} ORDER BY score DESC, a, b");
-        let mut pairs = self.database.all(&sql, [patient], read)?;
+        let mut pairs = self.database.all(&sql, [patient.map(Id::from)], read)?;
         let mut error = None;
         pairs.retain(|pair| match self.share_a_block(pair) {
             Ok(share) => share,
@@ -173,8 +180,9 @@ impl Index {
 
     fn share_a_block(&self, pair: &PairRow) -> Result<bool> {
         let sql = "SELECT one.key FROM block one JOIN block other USING (key)
-                   WHERE one.patient = ?1 AND other.patient = ?2";
-        let shared: Vec<i64> = self.database.all(sql, (&pair.a, &pair.b), |row| row.get(0))?;
+                   WHERE one.chart = ?1 AND other.chart = ?2";
+        let both = (self.known_chart(&pair.a)?, self.known_chart(&pair.b)?);
+        let shared: Vec<i64> = self.database.all(sql, both, |row| row.get(0))?;
         for key in shared {
             if self.block_size(key)? <= BLOCK_MAX {
                 return Ok(true);
@@ -185,11 +193,12 @@ impl Index {
 
     /// Replaces what a Linkage says.
     pub fn put_linkage(&mut self, id: &str, rows: &[LinkageRow]) -> Result<()> {
+        let id = Id::from(id);
         self.database.write("DELETE FROM linkage WHERE id = ?1", [id])?;
         for row in rows {
             self.database.write(
                 "INSERT INTO linkage VALUES (?1, ?2, ?3, ?4, ?5)",
-                (id, &row.a, &row.b, row.said as i64, row.disputed),
+                (id, Id::from(&row.a), Id::from(&row.b), row.said as i64, row.disputed),
             )?;
         }
         Ok(())
@@ -203,13 +212,13 @@ impl Index {
         };
         let sql =
             format!("SELECT id, a, b, said, disputed FROM linkage WHERE {of} ORDER BY a, b, id");
-        self.database.all(&sql, [patient], |row| {
+        self.database.all(&sql, [patient.map(Id::from)], |row| {
             let said = row.get::<_, i64>(3)?;
             let known = Said::ALL.into_iter().find(|one| *one as i64 == said);
             Ok(LinkageRow {
-                id: row.get(0)?,
-                a: row.get(1)?,
-                b: row.get(2)?,
+                id: id_at(row, 0)?,
+                a: id_at(row, 1)?,
+                b: id_at(row, 2)?,
                 said: known.unwrap_or(Said::Nothing),
                 disputed: row.get(4)?,
             })
@@ -232,8 +241,12 @@ impl Index {
     }
 }
 
+fn id_at(row: &Row<'_>, column: usize) -> rusqlite::Result<String> {
+    Ok(row.get::<_, IdText>(column)?.0)
+}
+
 fn read_likeness(row: &Row<'_>) -> rusqlite::Result<LikenessRow> {
-    Ok(LikenessRow { patient: row.get(0)?, node: row.get(1)?, profile: row.get(2)? })
+    Ok(LikenessRow { patient: id_at(row, 0)?, node: row.get(1)?, profile: row.get(2)? })
 }
 
 #[cfg(test)]

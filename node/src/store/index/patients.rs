@@ -1,7 +1,9 @@
 //! Finding patients by what people remember of them.
 
+use super::compact::{Id, IdText};
 use super::words::{digits, errors_forgiven, trigrams, words};
 use super::{Index, Result};
+use rusqlite::Row;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Words of the index that one mistyped word is compared with.
@@ -40,9 +42,11 @@ impl Index {
     /// Replaces what a patient can be found by.
     pub fn put_patient(&mut self, id: &str, terms: &PatientTerms) -> Result<()> {
         self.remove_patient(id)?;
-        self.database.write("INSERT INTO patient VALUES (?1, ?2)", (id, &terms.birth_date))?;
+        let patient = Id::from(id);
+        self.database.write("INSERT INTO patient VALUES (?1, ?2)", (patient, &terms.birth_date))?;
         for word in terms.names.iter().flat_map(|name| words(name)) {
-            if self.database.write("INSERT OR IGNORE INTO word VALUES (?1, ?2)", (&word, id))? > 0 {
+            let sql = "INSERT OR IGNORE INTO word VALUES (?1, ?2)";
+            if self.database.write(sql, (&word, patient))? > 0 {
                 for trigram in trigrams(&word) {
                     let sql = "INSERT OR IGNORE INTO trigram VALUES (?1, ?2)";
                     self.database.write(sql, (trigram, &word))?;
@@ -53,7 +57,7 @@ impl Index {
             if phone.len() >= PHONE_DIGITS_MIN {
                 let sql = "INSERT OR IGNORE INTO phone VALUES (?1, ?2)";
                 // Backwards: people leave out the country's prefix, never the end.
-                self.database.write(sql, (reversed(&phone), id))?;
+                self.database.write(sql, (reversed(&phone), patient))?;
             }
         }
         self.put_identifiers("Patient", id, &terms.identifiers)
@@ -62,10 +66,11 @@ impl Index {
     /// Forgets a patient; false if there was none. Words that nobody bears any more stay among
     /// those that typing errors are compared with: they find nobody.
     pub fn remove_patient(&mut self, id: &str) -> Result<bool> {
-        self.database.write("DELETE FROM word WHERE patient = ?1", [id])?;
-        self.database.write("DELETE FROM phone WHERE patient = ?1", [id])?;
+        let patient = Id::from(id);
+        self.database.write("DELETE FROM word WHERE patient = ?1", [patient])?;
+        self.database.write("DELETE FROM phone WHERE patient = ?1", [patient])?;
         self.put_identifiers("Patient", id, &[])?;
-        Ok(self.database.write("DELETE FROM patient WHERE id = ?1", [id])? > 0)
+        Ok(self.database.write("DELETE FROM patient WHERE id = ?1", [patient])? > 0)
     }
 
     /// How many patients can be found.
@@ -128,7 +133,7 @@ impl Index {
         if is_date(part) {
             let sql = "SELECT id FROM patient WHERE birth_date >= ?1 AND birth_date < ?2 LIMIT ?3";
             let end = format!("{part}~");
-            add(self.database.all(sql, (part, end, MATCHES_MAX), |row| row.get(0))?, 100);
+            add(self.database.all(sql, (part, end, MATCHES_MAX), read_id)?, 100);
         }
         let number = digits(part);
         if number.len() >= PHONE_DIGITS_MIN && part.chars().all(|c| !c.is_alphabetic()) {
@@ -137,7 +142,7 @@ impl Index {
             let end = format!("{tail}~");
             let sql = "SELECT DISTINCT patient FROM phone WHERE digits >= ?1 AND digits < ?2
                        LIMIT ?3";
-            add(self.database.all(sql, (tail, end, MATCHES_MAX), |row| row.get(0))?, 90);
+            add(self.database.all(sql, (tail, end, MATCHES_MAX), read_id)?, 90);
         }
         let mut of_words: Option<BTreeMap<String, u32>> = None;
         for word in words(part) {
@@ -162,7 +167,7 @@ impl Index {
         let sql = "SELECT patient, word = ?1 FROM word WHERE word >= ?1 AND word < ?2
                    ORDER BY word LIMIT ?3";
         let begun = self.database.all(sql, (word, end, MATCHES_MAX), |row| {
-            Ok((row.get::<_, String>(0)?, row.get::<_, bool>(1)?))
+            Ok((read_id(row)?, row.get::<_, bool>(1)?))
         })?;
         for (id, whole) in begun {
             let best = hits.entry(id).or_insert(0);
@@ -170,7 +175,7 @@ impl Index {
         }
         for (like, errors) in self.mistyped(word)? {
             let sql = "SELECT patient FROM word WHERE word = ?1 LIMIT ?2";
-            for id in self.database.all(sql, (&like, MATCHES_MAX), |row| row.get::<_, String>(0))? {
+            for id in self.database.all(sql, (&like, MATCHES_MAX), read_id)? {
                 hits.entry(id).or_insert(50 - 10 * errors as u32);
             }
         }
@@ -208,6 +213,10 @@ impl Index {
         }
         Ok(like)
     }
+}
+
+fn read_id(row: &Row<'_>) -> rusqlite::Result<String> {
+    Ok(row.get::<_, IdText>(0)?.0)
 }
 
 fn is_figures(text: &str) -> bool {

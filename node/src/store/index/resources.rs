@@ -1,7 +1,9 @@
 //! Resources as they stand, in what documents they live, and by what identifier they are found.
 
+use super::compact::{Id, IdText, Kind, KindText};
 use super::{Index, Result};
 use carnet_sync_protocol::id::DocumentId;
+use carnet_sync_protocol::wire;
 use rusqlite::Row;
 use std::collections::BTreeSet;
 
@@ -18,21 +20,26 @@ pub struct ResourceRow {
     pub patient: Option<String>,
     /// Its content, in whatever form the caller keeps it.
     pub body: Vec<u8>,
-    /// Its version.
-    pub version: String,
-    /// When it last changed, by its author's clock.
-    pub updated_ms: u64,
-    /// The arrival of the newest entry that made this version.
-    pub arrival: u64,
+    /// Which entries made it what it is.
+    pub version: Version,
     /// Whether it was deleted.
     pub deleted: bool,
     /// Whether a conflict in it is open.
     pub conflicted: bool,
-    /// The hashes of the changes that made this version, 32 bytes each, one after another.
-    pub heads: Vec<u8>,
 }
 
-/// What to list; in order of type and id.
+/// A version: one entry, or several that stand side by side.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Version {
+    /// Its name: the entry's id, or one that the caller made of the ids of several.
+    pub id: [u8; 32],
+    /// When the newest of the entries was written, by its author's clock.
+    pub updated_ms: u64,
+    /// The arrivals of the entries, ascending; at least one.
+    pub arrivals: Vec<u64>,
+}
+
+/// What to list; in order of type and id, ids that are UUIDs after others.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listing {
     /// Only this type.
@@ -55,87 +62,137 @@ impl Default for Listing {
     }
 }
 
-const COLUMNS: &str =
-    "kind, id, document, patient, body, version, updated_ms, arrival, deleted, conflicted,
-    heads";
+/// Most versions are one entry, of which the name and the time stand with its change.
+const SELECT: &str = "SELECT r.kind, r.id, l.document, p.id, r.body, r.deleted, r.conflicted,
+    r.arrival, r.merged, c.entry, c.time_ms
+    FROM resource r LEFT JOIN place l ON l.place = r.place
+    LEFT JOIN chart p ON p.chart = r.chart
+    LEFT JOIN change c ON c.arrival = r.arrival";
 
 impl Index {
-    /// Puts a resource in place of what stood under its type and id.
-    pub fn put_resource(&mut self, row: &ResourceRow) -> Result<()> {
+    /// Puts a resource in place of what stood under its type and id, with the documents in which
+    /// it has registers: after a move there are others than the one that it lives in.
+    pub fn put_resource(&mut self, row: &ResourceRow, homes: &[DocumentId]) -> Result<()> {
+        let ResourceRow { version, .. } = row;
+        let (kind, id) = (Kind(&row.kind), Id::from(&row.id));
+        let chart = row.patient.as_ref().map(|patient| self.chart(patient)).transpose()?;
+        let place = self.place(&row.document)?;
+        let merged = match version.arrivals.as_slice() {
+            [_] => None,
+            _ => Some(wire::encode(&(version.id, version.updated_ms, &version.arrivals))),
+        };
+        let arrival = version.arrivals.last().copied().unwrap_or(0) as i64;
+        let (body, deleted, conflicted) = (&row.body, row.deleted, row.conflicted);
         self.database.write(
-            "INSERT INTO resource VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
-             ON CONFLICT (kind, id) DO UPDATE SET document = ?3, patient = ?4, body = ?5,
-             version = ?6, updated_ms = ?7, arrival = ?8, deleted = ?9, conflicted = ?10,
-             heads = ?11",
-            (
-                &row.kind,
-                &row.id,
-                &row.document.0,
-                &row.patient,
-                &row.body,
-                &row.version,
-                row.updated_ms as i64,
-                row.arrival as i64,
-                row.deleted,
-                row.conflicted,
-                &row.heads,
-            ),
+            "INSERT INTO resource (kind, id, place, chart, body, deleted, conflicted, arrival,
+                 merged)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
+             ON CONFLICT (kind, id) DO UPDATE SET place = ?3, chart = ?4, body = ?5,
+                 deleted = ?6, conflicted = ?7, arrival = ?8, merged = ?9",
+            (kind, id, place, chart, body, deleted, conflicted, arrival, merged),
         )?;
+        self.database.write("DELETE FROM home WHERE kind = ?1 AND id = ?2", (kind, id))?;
+        #[cfg(planted)]
+        if carnet_sync_protocol::planted::is("forgets-where-a-resource-moved-from") {
+            return Ok(());
+        }
+        for home in homes.iter().filter(|home| **home != row.document) {
+            self.database.write("INSERT INTO home VALUES (?1, ?2, ?3)", (kind, id, &home.0))?;
+        }
         Ok(())
+    }
+
+    /// The number that stands for a document, given out at its first use.
+    fn place(&self, document: &DocumentId) -> Result<i64> {
+        let sql = "SELECT place FROM place WHERE document = ?1";
+        match self.database.one(sql, [&document.0], |row| row.get(0))? {
+            Some(place) => Ok(place),
+            None => {
+                let sql = "INSERT INTO place (document) VALUES (?1)";
+                self.database.insert(sql, [&document.0])
+            }
+        }
+    }
+
+    /// The number that stands for a patient's chart, given out at its first use.
+    pub(super) fn chart(&self, patient: &str) -> Result<i64> {
+        match self.known_chart(patient)? {
+            Some(chart) => Ok(chart),
+            None => self.database.insert("INSERT INTO chart (id) VALUES (?1)", [Id::from(patient)]),
+        }
+    }
+
+    pub(super) fn known_chart(&self, patient: &str) -> Result<Option<i64>> {
+        let sql = "SELECT chart FROM chart WHERE id = ?1";
+        self.database.one(sql, [Id::from(patient)], |row| row.get(0))
     }
 
     /// The resource of this type and id.
     pub fn resource(&self, kind: &str, id: &str) -> Result<Option<ResourceRow>> {
-        let sql = format!("SELECT {COLUMNS} FROM resource WHERE kind = ?1 AND id = ?2");
-        self.database.one(&sql, (kind, id), read)
+        let sql = format!("{SELECT} WHERE r.kind = ?1 AND r.id = ?2");
+        self.database.one(&sql, (Kind(kind), Id::from(id)), read)
+    }
+
+    /// Whether there is a resource of this type and id.
+    pub fn has_resource(&self, kind: &str, id: &str) -> Result<bool> {
+        let sql = "SELECT 1 FROM resource WHERE kind = ?1 AND id = ?2";
+        let found = self.database.one(sql, (Kind(kind), Id::from(id)), |row| row.get::<_, i64>(0));
+        Ok(found?.is_some())
     }
 
     /// Takes a resource out; false if there was none.
     pub fn remove_resource(&mut self, kind: &str, id: &str) -> Result<bool> {
+        let key = (Kind(kind), Id::from(id));
+        self.database.write("DELETE FROM home WHERE kind = ?1 AND id = ?2", key)?;
         let sql = "DELETE FROM resource WHERE kind = ?1 AND id = ?2";
-        Ok(self.database.write(sql, (kind, id))? > 0)
+        Ok(self.database.write(sql, key)? > 0)
     }
 
     /// A page of resources.
     pub fn list(&self, listing: &Listing) -> Result<Vec<ResourceRow>> {
         // Each combination is a statement of its own, so that each uses the index that fits it.
-        let mut sql = format!("SELECT {COLUMNS} FROM resource WHERE 1");
-        let mut values: Vec<&dyn rusqlite::ToSql> = Vec::new();
-        let person: Vec<String> = match &listing.patient {
-            Some(patient) if listing.linked => self.person(patient)?.into_iter().collect(),
-            patient => patient.iter().cloned().collect(),
-        };
-        for (at, chart) in person.iter().enumerate() {
-            values.push(chart);
-            let before = if at == 0 { " AND patient IN (" } else { ", " };
-            sql.push_str(&format!("{before}?{}", values.len()));
-        }
-        if !person.is_empty() {
-            sql.push(')');
+        let mut sql = format!("{SELECT} WHERE 1");
+        let mut values: Vec<Box<dyn rusqlite::ToSql + '_>> = Vec::new();
+        if let Some(patient) = &listing.patient {
+            let person = match listing.linked {
+                true => self.person(patient)?.into_iter().collect(),
+                false => vec![patient.clone()],
+            };
+            let mut charts = Vec::new();
+            for chart in &person {
+                if let Some(chart) = self.known_chart(chart)? {
+                    values.push(Box::new(chart));
+                    charts.push(format!("?{}", values.len()));
+                }
+            }
+            sql.push_str(&match charts.as_slice() {
+                [one] => format!(" AND r.chart = {one}"),
+                many => format!(" AND r.chart IN ({})", many.join(", ")),
+            });
         }
         if let Some(kind) = &listing.kind {
-            values.push(kind);
-            sql.push_str(&format!(" AND kind = ?{}", values.len()));
+            values.push(Box::new(Kind(kind)));
+            sql.push_str(&format!(" AND r.kind = ?{}", values.len()));
         }
         if let Some((kind, id)) = &listing.after {
-            values.push(kind);
-            values.push(id);
+            values.push(Box::new(Kind(kind)));
+            values.push(Box::new(Id::from(id)));
             let at = values.len();
-            sql.push_str(&format!(" AND (kind, id) > (?{}, ?{at})", at - 1));
+            sql.push_str(&format!(" AND (r.kind, r.id) > (?{}, ?{at})", at - 1));
         }
         if !listing.deleted {
-            sql.push_str(" AND deleted = 0");
+            sql.push_str(" AND r.deleted = 0");
         }
-        let limit = listing.limit as i64;
-        values.push(&limit);
-        sql.push_str(&format!(" ORDER BY kind, id LIMIT ?{}", values.len()));
-        self.database.all(&sql, values.as_slice(), read)
+        values.push(Box::new(listing.limit as i64));
+        sql.push_str(&format!(" ORDER BY r.kind, r.id LIMIT ?{}", values.len()));
+        self.database.all(&sql, rusqlite::params_from_iter(values), read)
     }
 
     /// How many resources there are of each type, deleted ones not counted.
     pub fn counts_by_kind(&self) -> Result<Vec<(String, u64)>> {
         let sql = "SELECT kind, count(*) FROM resource WHERE deleted = 0 GROUP BY kind";
-        self.database.all(sql, [], |row| Ok((row.get(0)?, row.get::<_, i64>(1)? as u64)))
+        let read = |row: &Row<'_>| Ok((row.get::<_, KindText>(0)?.0, row.get::<_, i64>(1)? as u64));
+        self.database.all(sql, [], read)
     }
 
     /// How many resources there are, deleted ones not counted.
@@ -143,44 +200,37 @@ impl Index {
         self.database.count("SELECT count(*) FROM resource WHERE deleted = 0")
     }
 
-    /// Notes that a resource has registers in a document.
-    pub fn add_home(&mut self, kind: &str, id: &str, document: &DocumentId) -> Result<()> {
-        #[cfg(planted)]
-        if carnet_sync_protocol::planted::is("forgets-where-a-resource-moved-from") {
-            self.database.write("DELETE FROM home WHERE kind = ?1 AND id = ?2", (kind, id))?;
-        }
-        let sql = "INSERT OR IGNORE INTO home VALUES (?1, ?2, ?3)";
-        self.database.write(sql, (kind, id, &document.0))?;
-        Ok(())
-    }
-
-    /// Forgets that a resource has registers in a document.
-    pub fn remove_home(&mut self, kind: &str, id: &str, document: &DocumentId) -> Result<()> {
-        let sql = "DELETE FROM home WHERE kind = ?1 AND id = ?2 AND document = ?3";
-        self.database.write(sql, (kind, id, &document.0))?;
-        Ok(())
-    }
-
     /// The resources that have registers in these documents, each as document, type and id. Looks
-    /// at every home, so not for every day.
+    /// at every resource, so not for every day.
     pub fn at_home_in(
         &self,
         documents: &BTreeSet<DocumentId>,
     ) -> Result<Vec<(DocumentId, String, String)>> {
-        let found = self.database.all("SELECT document, kind, id FROM home", [], |row| {
+        let sql = "SELECT l.document, r.kind, r.id FROM resource r JOIN place l USING (place)
+                   UNION ALL SELECT document, kind, id FROM home";
+        let found = self.database.all(sql, [], |row| {
             let document = DocumentId(row.get(0)?);
             if !documents.contains(&document) {
                 return Ok(None);
             }
-            Ok(Some((document, row.get(1)?, row.get(2)?)))
+            let (kind, id): (KindText, IdText) = (row.get(1)?, row.get(2)?);
+            Ok(Some((document, kind.0, id.0)))
         })?;
         Ok(found.into_iter().flatten().collect())
     }
 
-    /// The documents in which a resource has registers: more than one after a move.
+    /// The documents in which a resource has registers, in order: more than one after a move.
     pub fn homes(&self, kind: &str, id: &str) -> Result<Vec<DocumentId>> {
-        let sql = "SELECT document FROM home WHERE kind = ?1 AND id = ?2 ORDER BY document";
-        self.database.all(sql, (kind, id), |row| row.get(0).map(DocumentId))
+        let key = (Kind(kind), Id::from(id));
+        let read = |row: &Row<'_>| row.get(0).map(DocumentId);
+        let sql = "SELECT l.document FROM resource r JOIN place l ON l.place = r.place
+                   WHERE r.kind = ?1 AND r.id = ?2";
+        let Some(lives) = self.database.one(sql, key, read)? else { return Ok(Vec::new()) };
+        let sql = "SELECT document FROM home WHERE kind = ?1 AND id = ?2";
+        let mut homes = self.database.all(sql, key, read)?;
+        homes.push(lives);
+        homes.sort_unstable();
+        Ok(homes)
     }
 
     /// Replaces the identifiers (system, value) of a resource.
@@ -190,6 +240,7 @@ impl Index {
         id: &str,
         identifiers: &[(String, String)],
     ) -> Result<()> {
+        let (kind, id) = (Kind(kind), Id::from(id));
         let sql = "DELETE FROM identifier WHERE kind = ?1 AND id = ?2";
         self.database.write(sql, (kind, id))?;
         for (system, value) in identifiers {
@@ -208,28 +259,43 @@ impl Index {
     ) -> Result<Vec<String>> {
         let sql = "SELECT DISTINCT id FROM identifier WHERE kind = ?1 AND value = ?2
                    AND (?3 IS NULL OR system = ?3) ORDER BY id";
-        self.database.all(sql, (kind, value, system), |row| row.get(0))
+        let read = |row: &Row<'_>| Ok(row.get::<_, IdText>(0)?.0);
+        self.database.all(sql, (Kind(kind), value, system), read)
     }
 }
 
 fn read(row: &Row<'_>) -> rusqlite::Result<ResourceRow> {
+    let merged: Option<Vec<u8>> = row.get(8)?;
+    let version = match merged {
+        None => Version {
+            id: row.get(9)?,
+            updated_ms: row.get::<_, i64>(10)? as u64,
+            arrivals: vec![row.get::<_, i64>(7)? as u64],
+        },
+        Some(merged) => {
+            let decoded: std::result::Result<([u8; 32], u64, Vec<u64>), _> = wire::decode(&merged);
+            let (id, updated_ms, arrivals) = decoded.map_err(|error| {
+                let kind = rusqlite::types::Type::Blob;
+                rusqlite::Error::FromSqlConversionFailure(8, kind, Box::new(error))
+            })?;
+            Version { id, updated_ms, arrivals }
+        }
+    };
     Ok(ResourceRow {
-        kind: row.get(0)?,
-        id: row.get(1)?,
+        kind: row.get::<_, KindText>(0)?.0,
+        id: row.get::<_, IdText>(1)?.0,
         document: DocumentId(row.get(2)?),
-        patient: row.get(3)?,
+        patient: row.get::<_, Option<IdText>>(3)?.map(|id| id.0),
         body: row.get(4)?,
-        version: row.get(5)?,
-        updated_ms: row.get::<_, i64>(6)? as u64,
-        arrival: row.get::<_, i64>(7)? as u64,
-        deleted: row.get(8)?,
-        conflicted: row.get(9)?,
-        heads: row.get(10)?,
+        deleted: row.get(5)?,
+        conflicted: row.get(6)?,
+        version,
     })
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::Brought;
     use super::super::testing::index;
     use super::*;
 
@@ -240,26 +306,30 @@ mod tests {
             document: DocumentId([3; 16]),
             patient: Some(patient.into()),
             body: id.as_bytes().to_vec(),
-            version: "v".into(),
-            updated_ms: 5,
-            arrival: 6,
+            version: Version { id: [7; 32], updated_ms: 5, arrivals: vec![6] },
             deleted: false,
             conflicted: true,
-            heads: vec![7; 32],
         }
     }
 
     #[test]
     fn pages_follow_one_another_by_type_and_by_patient() {
         let (_dir, mut index) = index();
+        let brought = Brought { arrival: 6, entry: [7; 32], time_ms: 5, by: None };
+        index.put_change(&[1; 32], &brought).unwrap();
         for (kind, id, patient) in
             [("Condition", "b", "p"), ("Condition", "a", "q"), ("Patient", "p", "p")]
         {
-            index.put_resource(&row(kind, id, patient)).unwrap();
+            index.put_resource(&row(kind, id, patient), &[]).unwrap();
         }
         let mut gone = row("Condition", "c", "p");
         gone.deleted = true;
-        index.put_resource(&gone).unwrap();
+        gone.version = Version { id: [8; 32], updated_ms: 9, arrivals: vec![3, 6] };
+        let (lives, left) = (gone.document, DocumentId([1; 16]));
+        index.put_resource(&gone, &[left, lives]).unwrap();
+        assert_eq!(index.homes("Condition", "c").unwrap(), [left, lives]);
+        index.put_resource(&gone, &[lives]).unwrap();
+        assert_eq!(index.homes("Condition", "c").unwrap(), [lives]);
         let ids = |listing: &Listing| -> Vec<String> {
             index.list(listing).unwrap().into_iter().map(|row| row.id).collect()
         };

@@ -1,7 +1,8 @@
 //! The audit trail as it is searched: one row an event, in the form that `records` gives it.
 
+use super::compact::{Id, IdText};
 use super::{Index, Result};
-use rusqlite::Row;
+use rusqlite::{Row, ToSql};
 
 /// An event of the trail.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,7 +53,7 @@ impl Index {
                 row.time_ms as i64,
                 &row.actor,
                 &row.action,
-                &row.patient,
+                row.patient.as_ref().map(Id::from),
                 &row.event,
             ),
         )?;
@@ -64,18 +65,17 @@ impl Index {
         let mut sql = String::from(
             "SELECT arrival, number, time_ms, actor, action, patient, event FROM trail WHERE 1",
         );
-        let mut values: Vec<Box<dyn rusqlite::ToSql>> = Vec::new();
-        let mut only = |clause: &str, value: Box<dyn rusqlite::ToSql>| {
+        let mut values: Vec<Box<dyn ToSql + '_>> = Vec::new();
+        let mut only = |clause: &str, value| {
             values.push(value);
             sql.push_str(&format!(" AND {clause} ?{}", values.len()));
         };
-        for (column, value) in [
-            ("patient =", &filter.patient),
-            ("actor =", &filter.actor),
-            ("action =", &filter.action),
-        ] {
+        if let Some(patient) = &filter.patient {
+            only("patient =", Box::new(Id::from(patient)));
+        }
+        for (column, value) in [("actor =", &filter.actor), ("action =", &filter.action)] {
             if let Some(value) = value {
-                only(column, Box::new(value.clone()));
+                only(column, Box::new(value));
             }
         }
         if let Some(since) = filter.since_ms {
@@ -93,8 +93,7 @@ impl Index {
         }
         values.push(Box::new(filter.limit as i64));
         sql.push_str(&format!(" ORDER BY arrival, number LIMIT ?{}", values.len()));
-        let values: Vec<&dyn rusqlite::ToSql> = values.iter().map(AsRef::as_ref).collect();
-        self.database.all(&sql, values.as_slice(), read)
+        self.database.all(&sql, rusqlite::params_from_iter(values), read)
     }
 
     /// How many events there are.
@@ -110,7 +109,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<TrailRow> {
         time_ms: row.get::<_, i64>(2)? as u64,
         actor: row.get(3)?,
         action: row.get(4)?,
-        patient: row.get(5)?,
+        patient: row.get::<_, Option<IdText>>(5)?.map(|id| id.0),
         event: row.get(6)?,
     })
 }
