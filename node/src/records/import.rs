@@ -6,7 +6,8 @@
 //! - The bundles of one import are taken in order of dependency: one whose conditional references
 //!   have no match yet waits until the others are in.
 //! - One file is in memory at a time, no larger than [`FILE_BYTES_MAX`] and of no more values than
-//!   [`FILE_VALUES_MAX`]; of those before, only where their resources came to stand.
+//!   [`FILE_VALUES_MAX`], or a few small ones; of those before, only where their resources came to
+//!   stand.
 //! - A new resource keeps the id of its `urn:uuid`, or its own; where it has none, or the id is
 //!   taken by something else, its id is derived from what it says, so that a repeat finds it.
 //! - What the chart already says, or said once, is not written again: importing an old export does
@@ -25,7 +26,7 @@ use crate::store::index::PairRow;
 use bundle::Counts;
 use serde::Serialize;
 use source::Parcel;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// One bundle that was not taken.
 #[derive(Clone, Debug, Serialize)]
@@ -79,19 +80,20 @@ pub struct ImportReport {
 /// How long an import may keep the records before others have their turn.
 const TURN_MS: u64 = 200;
 
+/// Small files are read together, up to so many bytes: what is taken in one turn shares a commit.
+const AHEAD_BYTES_MAX: usize = 1 << 20;
+
 /// Resources of one import whose addresses are remembered for references between its files.
 const PLACED_MAX: usize = 2_000_000;
 
-/// An import under way. One file is held at a time; a bundle that waits for others is read again
-/// when its turn comes.
+/// An import under way. A bundle that waits for others is read again when its turn comes.
 #[derive(Debug, Default)]
 pub struct Import {
     sources: Vec<Source>,
     /// The files that are still to be read: each by its place among the sources, with those of its
     /// bundles that waited, or none in the first round, when all are to be taken.
     queue: VecDeque<(usize, BTreeMap<usize, ImportFailure>)>,
-    /// Which file is open, and its bundles that are still to be taken.
-    open: Option<usize>,
+    /// The bundles that were read and are still to be taken.
     parcels: VecDeque<Parcel>,
     /// Bundles that wait for what others bring, by file and number, with what is missing.
     waiting: BTreeMap<usize, BTreeMap<usize, ImportFailure>>,
@@ -108,24 +110,24 @@ impl Import {
         Self { sources, queue, ..Self::default() }
     }
 
-    /// Reads the next file, unless bundles of the last one are still to be taken; false when
+    /// Reads the next files, unless bundles of those before are still to be taken; false when
     /// nothing is left. It takes time and needs no node: not for the thread that owns the records.
     pub fn read(&mut self) -> bool {
-        while self.parcels.is_empty() {
-            self.open = None;
+        let mut bytes = 0;
+        while bytes < AHEAD_BYTES_MAX && (bytes > 0 || self.parcels.is_empty()) {
             let Some((place, wanted)) = self.queue.pop_front() else {
-                if self.next_round() {
+                if self.parcels.is_empty() && self.next_round() {
                     continue;
                 }
-                return false;
+                break;
             };
-            match self.sources[place].parcels() {
-                Ok(parcels) => {
-                    self.parcels = parcels.into();
-                    self.open = Some(place);
+            match self.sources[place].parcels(place) {
+                Ok((read, mut parcels)) => {
+                    bytes += read;
                     if !wanted.is_empty() {
-                        self.parcels.retain(|parcel| wanted.contains_key(&parcel.number));
+                        parcels.retain(|parcel| wanted.contains_key(&parcel.number));
                     }
+                    self.parcels.extend(parcels);
                 }
                 Err(reason) => {
                     let file = self.sources[place].name().to_owned();
@@ -135,18 +137,18 @@ impl Import {
                 }
             }
         }
-        true
+        self.is_open()
     }
 
-    /// Whether bundles of the file that was read last are still to be taken.
+    /// Whether bundles of the files that were read last are still to be taken.
     pub fn is_open(&self) -> bool {
         !self.parcels.is_empty()
     }
 
     /// Files done, and files in all.
     pub fn done(&self) -> (u64, u64) {
-        let open = usize::from(self.is_open());
-        let left = self.queue.len() + self.waiting.len() + open;
+        let open: BTreeSet<usize> = self.parcels.iter().map(|parcel| parcel.place).collect();
+        let left = self.queue.len() + self.waiting.len() + open.len();
         let total = self.sources.len();
         (total.saturating_sub(left) as u64, total as u64)
     }
@@ -177,7 +179,7 @@ impl Import {
 }
 
 impl Records {
-    /// Takes the next bundle of the file that was read. Each bundle is durable after the commit
+    /// Takes the next bundle of the files that were read. Each bundle is durable after the commit
     /// that follows, so that others can use the node between two bundles.
     pub fn import_next(
         &mut self,
@@ -185,11 +187,9 @@ impl Records {
         import: &mut Import,
     ) -> Result<(), RecordsError> {
         self.require(permit, Action::Import)?;
-        let (Some(place), Some(parcel)) = (import.open, import.parcels.pop_front()) else {
-            return Ok(());
-        };
+        let Some(parcel) = import.parcels.pop_front() else { return Ok(()) };
         self.catch_up()?;
-        let number = parcel.number;
+        let (place, number) = (parcel.place, parcel.number);
         if import.placed.len() > PLACED_MAX {
             let reason = format!(
                 "more than {PLACED_MAX} resources in one import; import the other files by themselves"
@@ -262,17 +262,18 @@ impl Records {
         Ok(twice)
     }
 
-    /// Takes every bundle, each with its own commit.
+    /// Takes every bundle, with a commit for each turn.
     pub fn import(
         &mut self,
         permit: &Permit,
         sources: Vec<Source>,
         mut progress: impl FnMut(u64, u64),
     ) -> Result<ImportReport, RecordsError> {
+        self.require(permit, Action::Import)?;
         let started = self.environment().monotonic_ms();
         let mut import = Import::new(sources);
         while import.read() {
-            self.import_next(permit, &mut import)?;
+            self.import_turn(permit, &mut import)?;
             self.commit()?;
             let (done, total) = import.done();
             progress(done, total);

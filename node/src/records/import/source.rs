@@ -31,6 +31,8 @@ enum Content {
 #[derive(Debug)]
 pub(super) struct Parcel {
     pub file: String,
+    /// The file's place among those to be imported.
+    pub place: usize,
     /// Which bundle of the file, from 1.
     pub number: usize,
     pub entries: Vec<EntryIn>,
@@ -79,8 +81,8 @@ impl Source {
         &self.name
     }
 
-    /// The bundles of the file.
-    pub(super) fn parcels(&self) -> Result<Vec<Parcel>, String> {
+    /// The bytes of the file, inflated, and its bundles; `place` is its own among others.
+    pub(super) fn parcels(&self, place: usize) -> Result<(usize, Vec<Parcel>), String> {
         let text = match &self.content {
             Content::Bytes(bytes) => inflate(bytes.as_slice())?,
             Content::File(path) => {
@@ -88,13 +90,31 @@ impl Source {
                 inflate(BufReader::new(file))?
             }
         };
-        match parse_json_within(&text, FILE_VALUES_MAX) {
-            Ok(value) => Ok(vec![parcel(&self.name, 1, value)?]),
-            Err(ResourceError::TooManyValues { .. }) => Err(too_many_values()),
-            Err(whole) => ndjson(&self.name, &text).unwrap_or_else(|| {
+        let parcels = match parse_json_within(&text, FILE_VALUES_MAX) {
+            Ok(value) => vec![parcel(self.origin(place), 1, value)?],
+            Err(ResourceError::TooManyValues { .. }) => return Err(too_many_values()),
+            Err(whole) => ndjson(self.origin(place), &text).unwrap_or_else(|| {
                 Err(format!("not valid JSON: {whole}; is the file whole, and FHIR JSON?"))
-            }),
-        }
+            })?,
+        };
+        Ok((text.len(), parcels))
+    }
+
+    fn origin(&self, place: usize) -> Origin<'_> {
+        Origin { file: &self.name, place }
+    }
+}
+
+/// Where bundles come from.
+#[derive(Clone, Copy)]
+struct Origin<'a> {
+    file: &'a str,
+    place: usize,
+}
+
+impl Origin<'_> {
+    fn parcel(self, number: usize, entries: Vec<EntryIn>) -> Parcel {
+        Parcel { file: self.file.to_owned(), place: self.place, number, entries }
     }
 }
 
@@ -123,7 +143,7 @@ fn inflate(mut source: impl BufRead) -> Result<String, String> {
 
 /// The lines of an NDJSON file, if it looks like one: resources are taken together, bundles by
 /// themselves.
-fn ndjson(name: &str, text: &str) -> Option<Result<Vec<Parcel>, String>> {
+fn ndjson(origin: Origin<'_>, text: &str) -> Option<Result<Vec<Parcel>, String>> {
     let lines = text.lines().enumerate().map(|(at, line)| (at + 1, line.trim()));
     let mut lines = lines.filter(|(_, line)| !line.is_empty());
     let ((_, first), _) = (lines.clone().next()?, lines.clone().nth(1)?);
@@ -135,7 +155,7 @@ fn ndjson(name: &str, text: &str) -> Option<Result<Vec<Parcel>, String>> {
     }) {
         return Some(Err(too_many_values()));
     }
-    Some(ndjson_parcels(name, &mut lines))
+    Some(ndjson_parcels(origin, &mut lines))
 }
 
 fn too_many_values() -> String {
@@ -143,7 +163,7 @@ fn too_many_values() -> String {
 }
 
 fn ndjson_parcels(
-    name: &str,
+    origin: Origin<'_>,
     lines: &mut dyn Iterator<Item = (usize, &str)>,
 ) -> Result<Vec<Parcel>, String> {
     let mut parcels = Vec::new();
@@ -153,22 +173,21 @@ fn ndjson_parcels(
             .map_err(|error| format!("line {at}: {error}"))?;
         if value["resourceType"] == "Bundle" {
             let number = parcels.len() + 1;
-            parcels.push(parcel(name, number, value)?);
+            parcels.push(parcel(origin, number, value)?);
         } else {
             loose.push(resource_entry(value));
         }
     }
     if !loose.is_empty() {
         let number = parcels.len() + 1;
-        parcels.push(Parcel { file: name.to_owned(), number, entries: loose });
+        parcels.push(origin.parcel(number, loose));
     }
     Ok(parcels)
 }
 
-fn parcel(file: &str, number: usize, value: Value) -> Result<Parcel, String> {
-    let file = file.to_owned();
+fn parcel(origin: Origin<'_>, number: usize, value: Value) -> Result<Parcel, String> {
     if value["resourceType"] != "Bundle" {
-        return Ok(Parcel { file, number, entries: vec![resource_entry(value)] });
+        return Ok(origin.parcel(number, vec![resource_entry(value)]));
     }
     let kind = value["type"].as_str().unwrap_or_default().to_owned();
     if kind.is_empty() {
@@ -182,7 +201,7 @@ fn parcel(file: &str, number: usize, value: Value) -> Result<Parcel, String> {
     };
     let requests = kind == "transaction" || kind == "batch";
     let entries = entries.into_iter().map(|entry| bundle_entry(entry, requests)).collect();
-    Ok(Parcel { file, number, entries })
+    Ok(origin.parcel(number, entries))
 }
 
 fn resource_entry(resource: Value) -> EntryIn {
@@ -250,11 +269,11 @@ mod tests {
 
     #[test]
     fn a_cut_file_is_refused_with_what_to_do() {
-        let error = source(r#"{"resourceType":"Bundle","type":"#).parcels().unwrap_err();
+        let error = source(r#"{"resourceType":"Bundle","type":"#).parcels(0).unwrap_err();
         assert!(error.contains("is the file whole"), "{error}");
-        let error = Source::bytes("f".into(), vec![0x1f, 0x8b, 8, 0, 1]).parcels();
+        let error = Source::bytes("f".into(), vec![0x1f, 0x8b, 8, 0, 1]).parcels(0);
         assert!(error.unwrap_err().contains("gzip"));
-        let error = Source::file("/nonexistent/f".into()).parcels();
+        let error = Source::file("/nonexistent/f".into()).parcels(0);
         assert!(error.unwrap_err().contains("can't be read"));
     }
 
@@ -267,7 +286,7 @@ mod tests {
         }
         let bomb = gzip.finish().unwrap();
         assert!(bomb.len() < 1 << 20);
-        let error = Source::bytes("f".into(), bomb).parcels().unwrap_err();
+        let error = Source::bytes("f".into(), bomb).parcels(0).unwrap_err();
         assert!(error.contains("64 MiB"), "{error}");
     }
 
@@ -279,14 +298,14 @@ mod tests {
             format!("{{\"resourceType\":\"Patient\"}}\n{}", "0\n".repeat(FILE_VALUES_MAX)),
             format!("{{\"resourceType\":\"Patient\"}}\n[{}0]", small),
         ] {
-            let error = source(&text).parcels().unwrap_err();
+            let error = source(&text).parcels(0).unwrap_err();
             assert!(error.contains("400000 values"), "{error}");
         }
         let half = "{\"\":0},".repeat(FILE_VALUES_MAX / 4);
         let lines = format!(
             "{{\"resourceType\":\"Basic\",\"a\":[{half}0]}}\n{{\"resourceType\":\"Basic\"}}"
         );
-        assert_eq!(source(&lines).parcels().unwrap()[0].entries.len(), 2);
+        assert_eq!(source(&lines).parcels(0).unwrap().1[0].entries.len(), 2);
     }
 
     #[test]
@@ -294,12 +313,12 @@ mod tests {
         let good = source(
             "{\"resourceType\":\"Patient\",\"id\":\"a\"}\n\n{\"resourceType\":\"Patient\"}\n",
         );
-        let parcels = good.parcels().unwrap();
+        let parcels = good.parcels(0).unwrap().1;
         assert_eq!(parcels.len(), 1);
         assert_eq!(parcels[0].entries[0].interaction, Interaction::Update { id: "a".into() });
         assert_eq!(parcels[0].entries[1].interaction, Interaction::Create { if_none_exist: None });
         let bad = source("{\"resourceType\":\"Patient\"}\n{\"resourceType\":");
-        assert!(bad.parcels().unwrap_err().starts_with("line 2"));
+        assert!(bad.parcels(0).unwrap_err().starts_with("line 2"));
     }
 
     #[test]
@@ -311,7 +330,7 @@ mod tests {
             {"request":{"method":"GET","url":"Patient"}},
             {"resource":{"resourceType":"Patient"},"request":{"method":"POST","url":"Patient",
              "ifNoneExist":"Patient?identifier=a|b"}}]}"#;
-        let parcels = source(text).parcels().unwrap();
+        let parcels = source(text).parcels(0).unwrap().1;
         let interactions: Vec<_> =
             parcels[0].entries.iter().map(|entry| entry.interaction.clone()).collect();
         assert_eq!(
