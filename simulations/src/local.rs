@@ -9,14 +9,16 @@ mod baseline;
 mod busy;
 mod charts;
 pub mod compact;
+mod long_chart;
 pub mod node;
+mod patients;
+mod starts;
 mod wire;
 
 use carnet_node::access::{Action, operator_permit};
-use carnet_node::chart::{Resource, ResourceKey};
+use carnet_node::chart::Resource;
 use carnet_node::records::import::Source;
 use carnet_node::sample::{Generator, Size};
-use carnet_node::store::index::Listing;
 use node::Site;
 use serde_json::{Value, json};
 use std::error::Error;
@@ -31,12 +33,41 @@ pub struct Arguments {
     /// Invented charts for the measure of memory and disk
     #[arg(long, default_value_t = 10_000)]
     charts: usize,
+    /// How many authors wrote these charts
+    #[arg(long, default_value_t = 1)]
+    authors: usize,
+    /// Measure only these, each in a run of its own or together; without it, all
+    #[arg(long, value_enum, value_delimiter = ',')]
+    only: Vec<Part>,
     /// A short run that shows that everything works; its figures mean nothing
     #[arg(long)]
     short: bool,
     /// Print JSON (it always does; for symmetry with the product)
     #[arg(long)]
     json: bool,
+}
+
+/// What can be measured by itself.
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Part {
+    /// Imports of invented charts and of samples
+    Import,
+    /// Acknowledged writes beside bare commits of SQLite
+    Write,
+    /// Reads and writes while something is imported
+    Busy,
+    /// A chart with many encounters
+    Chart,
+    /// A sync on loopback
+    Wire,
+    /// Many charts
+    Charts,
+    /// A search among many patients without charts
+    Patients,
+    /// The likely same patient
+    Likely,
+    /// One document, written to by many starts of the process
+    Starts,
 }
 
 /// The day on which the invented patients were last seen: 2026-03-01.
@@ -47,29 +78,44 @@ pub type Outcome<T> = Result<T, Box<dyn Error>>;
 
 /// Measures, and returns the report as JSON.
 pub fn run(arguments: &Arguments) -> Outcome<Value> {
-    let writes = if arguments.short { 20 } else { 500 };
-    let charts = if arguments.short { 20 } else { arguments.charts };
-    let encounters = if arguments.short { 20 } else { 1000 };
-    let (import, write) = (imports(arguments)?, acknowledged_writes(writes)?);
-    let held = charts::measure(charts)?;
-    let us = |of: &str| write[of]["p50"].as_f64().map(|ms| (ms * 1000.0).round());
-    Ok(json!({
-        "version": env!("CARGO_PKG_VERSION"),
+    let short = arguments.short;
+    let charts = if short { 20 } else { arguments.charts };
+    let mut report = json!({"version": env!("CARGO_PKG_VERSION"), "binary_bytes": binary_bytes()});
+    let mut measure = |part: Part, name: &str, of: &mut dyn FnMut() -> Outcome<Value>| {
+        if arguments.only.is_empty() || arguments.only.contains(&part) {
+            report[name] = of()?;
+        }
+        Outcome::Ok(())
+    };
+    let of = |large: usize| if short { 20 } else { large };
+    measure(Part::Import, "import", &mut || imports(arguments))?;
+    measure(Part::Write, "write", &mut || acknowledged_writes(of(500)))?;
+    measure(Part::Charts, "charts", &mut || charts::measure(charts, arguments.authors))?;
+    measure(Part::Busy, "busy", &mut || busy::measure(of(60), &arguments.samples))?;
+    measure(Part::Chart, "chart", &mut || long_chart::measure(of(1000)))?;
+    measure(Part::Wire, "wire", &mut || wire::measure(of(300)))?;
+    measure(Part::Patients, "patients", &mut || patients::measure(charts))?;
+    measure(Part::Likely, "likely_same", &mut || likely_same(charts))?;
+    measure(Part::Starts, "starts", &mut || starts::measure(if short { 5 } else { 300 }))?;
+    let us = |ms: &Value| ms.as_f64().map(|ms| (ms * 1000.0).round());
+    let (write, held) = (&report["write"], &report["charts"]);
+    let figures = json!({
         "import_resources_per_s": held["import_resources_per_s"],
-        "write_p50_us": us("acknowledged_ms"), "bare_sqlite_p50_us": us("bare_sqlite_ms"),
+        "write_p50_us": us(&write["acknowledged_ms"]["p50"]),
+        "bare_sqlite_p50_us": us(&write["bare_sqlite_ms"]["p50"]),
         "read_p50_us": held["read_us"]["p50"],
-        "patient_search_p99_ms": held["patient_search_ms"]["p99"],
+        "patient_search_p99_ms": report["patients"]["patient_search_ms"]["p99"],
         "ready_ms": held["ready_ms"], "rebuild_seconds": held["rebuild_seconds"],
         "rss_bytes": held["memory_at_rest"]["resident_bytes"],
-        "disk_bytes_per_chart": held["disk_bytes_per_chart"], "binary_bytes": binary_bytes(),
-        "import": import,
-        "busy": busy::measure(if arguments.short { 2 } else { 60 }, &arguments.samples)?,
-        "write": write,
-        "chart": long_chart(encounters)?,
-        "wire": wire::measure(if arguments.short { 10 } else { 300 })?,
-        "charts": held,
-        "likely_same": likely_same(charts)?,
-    }))
+        "rss_peak_bytes": held["memory_after_rebuild"]["peak_bytes"],
+        "log_bytes_per_chart": held["log_bytes_per_chart"],
+        "index_bytes_per_chart": held["index_bytes_per_chart"],
+        "disk_bytes_per_chart": held["disk_bytes_per_chart"],
+    });
+    for (name, figure) in figures.as_object().into_iter().flatten() {
+        report[name] = figure.clone();
+    }
+    Ok(report)
 }
 
 /// The size of the product's program beside this one, if it was built.
@@ -133,11 +179,12 @@ fn acknowledged_writes(count: usize) -> Outcome<Value> {
     site.records
         .put(&permit, &Resource::from_value(json!({"resourceType": "Patient", "id": "p"}))?)?;
     site.records.commit()?;
-    let mut times = Vec::new();
+    let (mut times, mut put) = (Vec::new(), Vec::new());
     for n in 0..count {
         let resource = observation(n, "p")?;
         let start = node::now();
         site.records.put(&permit, &resource)?;
+        put.push(start.elapsed());
         site.records.commit()?;
         times.push(start.elapsed());
     }
@@ -147,42 +194,9 @@ fn acknowledged_writes(count: usize) -> Outcome<Value> {
     let floor = node::percentiles(&mut bare);
     Ok(json!({
         "count": count, "entry_bytes": bytes, "acknowledged_ms": ours, "bare_sqlite_ms": floor,
+        "before_its_commit_ms": node::percentiles(&mut put),
         "p50_ratio": ours["p50"].as_f64().unwrap_or(0.0) / floor["p50"].as_f64().unwrap_or(1.0),
     }))
-}
-
-fn long_chart(encounters: usize) -> Outcome<Value> {
-    let mut site = Site::found()?;
-    let permit = operator_permit(Action::Import);
-    let mut entry = vec![json!({"resource": {"resourceType": "Patient", "id": "p"},
-        "request": {"method": "PUT", "url": "Patient/p"}})];
-    for n in 0..encounters {
-        entry.push(json!({"request": {"method": "PUT", "url": format!("Encounter/e{n}")},
-            "resource": {"resourceType": "Encounter", "id": format!("e{n}"), "status": "finished",
-                "class": {"code": "AMB"}, "subject": {"reference": "Patient/p"}}}));
-        for k in 0..3 {
-            let observation = observation(n * 3 + k, "p")?;
-            let url = observation.key().to_string();
-            entry.push(json!({"resource": observation.into_body(),
-                "request": {"method": "PUT", "url": url}}));
-        }
-    }
-    let bundle = json!({"resourceType": "Bundle", "type": "transaction", "entry": entry});
-    let source = Source::bytes("chart".into(), bundle.to_string().into());
-    site.records.import(&permit, vec![source], |_, _| {})?;
-    let mut site = site.reopened()?;
-    let read = operator_permit(Action::Read);
-    let listed = node::now();
-    let page = Listing { patient: Some("p".into()), limit: usize::MAX >> 1, ..Listing::default() };
-    let resources = site.records.list(&read, &page)?.shown.len();
-    let list_ms = node::ms(listed.elapsed());
-    let edited = node::now();
-    let key = ResourceKey::new("Encounter", "e0")?;
-    site.records.set_element(&permit, &key, &[("status".into(), Some("cancelled".into()))])?;
-    site.records.commit()?;
-    let first_edit_ms = node::ms(edited.elapsed());
-    Ok(json!({"encounters": encounters, "resources": resources, "open_whole_ms": list_ms,
-        "first_edit_ms": first_edit_ms}))
 }
 
 /// Looks among many registered patients for those who are likely the same as one who comes again

@@ -15,15 +15,20 @@ use std::time::Duration;
 const STEP: u64 = 100_000;
 
 /// Searches, and reads, that are timed.
-const ASKED: usize = 500;
+pub const ASKED: usize = 500;
 
-/// Charts of about 60 resources.
-pub fn measure(charts: usize) -> Outcome<Value> {
+/// Charts of about 60 resources, written by so many authors.
+pub fn measure(charts: usize, authors: usize) -> Outcome<Value> {
     let mut site = Site::found()?;
     let mut generator = Generator::new(2, SAMPLE_DAY_MS);
     let (mut resources, mut seconds, mut steps) = (0, 0.0, Vec::new());
     let (mut noted, mut since) = (0, 0.0);
+    let stint = charts.div_ceil(authors.max(1)).max(1);
     for n in 0..charts {
+        if n > 0 && n % stint == 0 {
+            // What follows has another author: a new life of the node, with logs of its own.
+            site.records.begin_incarnation()?;
+        }
         let bundle = generator.patient(Size::Large).to_string();
         let started = node::now();
         let source = Source::bytes(n.to_string(), bundle.into());
@@ -48,15 +53,20 @@ pub fn measure(charts: usize) -> Outcome<Value> {
     site.records.catch_up()?;
     site.records.commit()?;
     let rebuild_seconds = started.elapsed().as_secs_f64();
+    let after_rebuild = node::memory()?;
+    let mut site = site.reopened()?;
     let (log, index) = (site.size("log.db"), site.size("index.db"));
     let count = charts.max(1) as u64;
     let us = |of: &str| read_ms[of].as_f64().map(|ms| (ms * 1000.0).round());
     Ok(json!({
         "charts": charts, "resources": resources, "import_seconds": seconds,
         "import_resources_per_s": (resources as f64 / seconds).round(), "at_each_100000": steps,
+        "authors": authors, "logs": site.records.frontier().0.len(),
         "memory_after_import": after_import, "memory_at_rest": at_rest,
+        "memory_after_rebuild": after_rebuild, "index_tables": site.index_tables()?,
         "ready_ms": ready_ms, "rebuild_seconds": rebuild_seconds,
         "patient_search_ms": search_ms, "read_us": {"p50": us("p50"), "p99": us("p99")},
+        "read_before_its_commit_ms": read_ms["before_its_commit"],
         "log_bytes_per_chart": log / count, "index_bytes_per_chart": index / count,
         "disk_bytes_per_chart": (log + index) / count,
     }))
@@ -83,8 +93,8 @@ fn some_of(site: &mut Site) -> Outcome<(Vec<String>, Vec<ResourceKey>)> {
 }
 
 /// Whole names, their beginnings, and names with a letter left out, each on record.
-fn searches(site: &mut Site, families: &[String]) -> Outcome<Value> {
-    let mut times: Vec<Duration> = Vec::new();
+pub fn searches(site: &mut Site, families: &[String]) -> Outcome<Value> {
+    let (mut times, mut found): (Vec<Duration>, Vec<Duration>) = Default::default();
     for (n, family) in families.iter().enumerate() {
         let mut query: Vec<char> = family.chars().collect();
         match n % 3 {
@@ -96,20 +106,26 @@ fn searches(site: &mut Site, families: &[String]) -> Outcome<Value> {
         let query: String = query.into_iter().collect();
         let started = node::now();
         site.records.search_patients(&operator_permit(Action::Search), &query, 20)?;
+        found.push(started.elapsed());
         site.records.commit()?;
         times.push(started.elapsed());
     }
-    Ok(node::percentiles(&mut times))
+    let mut told = node::percentiles(&mut times);
+    told["before_its_commit"] = node::percentiles(&mut found);
+    Ok(told)
 }
 
 /// Reads of one resource after another, each on record before it is answered.
 fn reads(site: &mut Site, keys: &[ResourceKey]) -> Outcome<Value> {
-    let mut times: Vec<Duration> = Vec::new();
+    let (mut times, mut read): (Vec<Duration>, Vec<Duration>) = Default::default();
     for key in keys {
         let started = node::now();
         site.records.read(&operator_permit(Action::Read), key)?;
+        read.push(started.elapsed());
         site.records.commit()?;
         times.push(started.elapsed());
     }
-    Ok(node::percentiles(&mut times))
+    let mut told = node::percentiles(&mut times);
+    told["before_its_commit"] = node::percentiles(&mut read);
+    Ok(told)
 }

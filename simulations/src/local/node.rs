@@ -5,13 +5,17 @@ use carnet_node::base::environment::Environment;
 use carnet_node::records::joining::Applicant;
 use carnet_node::records::membership::Invite;
 use carnet_node::records::{Init, Records};
-use carnet_node::vault::{UnlockMethod, UnlockSecret};
+use carnet_node::store::index::Index;
+use carnet_node::vault::{Keyring, UnlockMethod, UnlockSecret};
 use carnet_sync_protocol::certificate::{Capabilities, Role};
 use carnet_sync_protocol::message::JoinAnswer;
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
+
+/// Bytes that one node takes from another at a time.
+const RUNS_BYTES: usize = 1 << 20;
 
 /// A node on real files.
 pub struct Site {
@@ -57,6 +61,27 @@ impl Site {
         Ok(Self { records: applicant.admitted(&invitation, *admission)?, dir })
     }
 
+    /// Takes over what another node holds of each log, and shows it.
+    pub fn take_all(&mut self, from: &Self) -> Outcome<()> {
+        for (log, heads) in &from.records.frontier().0 {
+            for head in heads {
+                let mut after = self.records.frontier().heads(log).to_vec();
+                while !after.contains(head) {
+                    let runs = from.records.load(log, &after, *head, RUNS_BYTES)?;
+                    let practice = from.records.practice();
+                    let runs = runs.into_iter().map(|run| run.verify(practice));
+                    let runs = runs.collect::<Result<Vec<_>, _>>()?;
+                    after = vec![runs.last().ok_or("no run")?.head()];
+                    self.records.receive(&runs)?;
+                    self.records.commit()?;
+                }
+            }
+        }
+        self.records.catch_up()?;
+        self.records.commit()?;
+        Ok(())
+    }
+
     /// The same node after a restart, with nothing in memory.
     pub fn reopened(self) -> Outcome<Self> {
         let Self { records, dir } = self;
@@ -97,6 +122,15 @@ impl Site {
             std::fs::metadata(path).map_or(0, |metadata| metadata.len())
         };
         file("") + file("-wal")
+    }
+
+    /// The bytes of each table of the index and of each of its keys.
+    pub fn index_tables(&mut self) -> Outcome<Value> {
+        let secret = UnlockSecret::from_key_file(&self.dir.path().join("key"))?;
+        let home = self.dir.path().join("node");
+        let unlocked = Keyring::open(&home)?.unlock(&secret)?;
+        let index = Index::open(&home.join("index.db"), unlocked.index_key())?;
+        Ok(index.sizes()?.into_iter().collect())
     }
 
     /// The sealed size of the newest entry, with its header.
