@@ -61,7 +61,7 @@ fn a_lost_machine_comes_back_from_its_backup_and_fetches_what_it_wrote_since() {
     import(&a, &patients(&a, 71, 12));
 
     // Backups while an import and edits go on.
-    let many = patients(&a, 72, 40);
+    let many = patients(&a, 72, 200);
     let mut importing = a
         .command(&[&["import"], &many.iter().map(String::as_str).collect::<Vec<_>>()[..]].concat());
     let mut importing =

@@ -20,6 +20,8 @@ fn poison(site: &Site) -> String {
     let nonsense = Content::Change(b"nonsense");
     let run = forger.entry(Channel::Critical, DocumentId([5; 16]), nonsense).expect("signed");
     assert_eq!(records.receive(std::slice::from_ref(&run)).expect("received").new, 1);
+    // A node that runs looks at it as soon as nobody asks for anything else.
+    records.catch_up().expect("looked at");
     records.commit().expect("committed");
     records.close();
     run.head().id.to_string()
