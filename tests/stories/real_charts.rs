@@ -1,7 +1,7 @@
 //! Charts that others made: everything imports, syncs, and comes out again as it went in.
 
 use carnet_node::access::Action;
-use carnet_node::chart::{ResourceKey, canonical, parse_json};
+use carnet_node::chart::{ResourceKey, canonical, parse_json_within};
 use carnet_node::store::index::Listing;
 use carnet_tests::{Node, found, join, permit, sample_data, sync};
 use flate2::read::GzDecoder;
@@ -92,7 +92,7 @@ fn entries(bytes: &[u8]) -> Vec<Entry> {
         [0x1f, 0x8b, ..] => GzDecoder::new(bytes).read_to_string(&mut text).unwrap(),
         mut plain => plain.read_to_string(&mut text).unwrap(),
     };
-    let mut value = parse_json(&text).unwrap();
+    let mut value = parse_json_within(&text, usize::MAX).unwrap();
     if value["resourceType"] != "Bundle" {
         return vec![Entry { url: value["id"].to_string(), unless: None, resource: value }];
     }
