@@ -21,6 +21,11 @@ use std::io::IsTerminal;
 use std::path::PathBuf;
 use words::Language;
 
+/// The system's allocator gives memory back only where nothing small lies above it: an import of
+/// 43,000 resources left two gigabytes behind of which a tenth was in use.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Offline-first clinic sync node: a practice's charts, kept sealed, merged and reconciled.
 #[derive(Debug, Parser)]
 #[command(name = "carnet", version, after_help = EXIT_CODES)]
