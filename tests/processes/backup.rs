@@ -61,22 +61,20 @@ fn a_lost_machine_comes_back_from_its_backup_and_fetches_what_it_wrote_since() {
     import(&a, &patients(&a, 71, 12));
 
     // Backups while an import and edits go on.
-    let many = patients(&a, 72, 200);
+    let many = patients(&a, 72, 300);
     let mut importing = a
         .command(&[&["import"], &many.iter().map(String::as_str).collect::<Vec<_>>()[..]].concat());
     let mut importing =
         importing.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("started");
     let backup = a.root.path().join("a.backup");
-    let mut made = Value::Null;
+    let (mut made, mut beside) = (Value::Null, 0);
     for number in 0..3 {
         write(&a, &format!("during-{number}"));
         made = a.json(&["backup", &text(&backup)]);
         assert_eq!(made["verified"], true, "{made}");
+        beside += usize::from(importing.try_wait().expect("a child").is_none());
     }
-    assert!(
-        importing.try_wait().expect("a child").is_none(),
-        "the import was over too early to tell"
-    );
+    assert!(beside > 0, "the import was over too early to tell");
     assert!(importing.wait().expect("a child").success());
     write(&a, "after-the-backup");
     assert_eq!(b.json(&["sync"])["peers"][0]["in_sync"], true);
@@ -257,7 +255,11 @@ fn a_kill_during_a_backup_keeps_the_old_one_and_during_a_restore_leaves_what_beg
     let (a, _) = Site::found("Ziguinchor");
     import(&a, &patients(&a, 75, 30));
     let path = a.root.path().join("a.backup");
+    let clock = Environment::system();
+    let begun = clock.monotonic_ms();
     a.json(&["backup", &text(&path)]);
+    // However fast the machine is, most kills come before a backup is done, and some after.
+    let most = (clock.monotonic_ms() - begun) * 5 / 4 + 2;
     let (chance, _) = Environment::seeded(75, 0);
     let draw = |below: u64| u64::from_le_bytes(chance.random()) % below;
     let c = Site::new();
@@ -268,7 +270,7 @@ fn a_kill_during_a_backup_keeps_the_old_one_and_during_a_restore_leaves_what_beg
         let mut backup = a.command(&["backup", &text(&path)]);
         let mut child =
             backup.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("started");
-        pause(draw(500));
+        pause(draw(most));
         child.kill().expect("killed");
         child.wait().expect("a child");
         kept += usize::from(fs::read(&path).expect("read") == before);
