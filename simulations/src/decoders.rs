@@ -14,7 +14,7 @@ use carnet_node::identity::text::from_text;
 use carnet_node::identity::{ControlStatement, EnrolmentAnswer, EnrolmentRequest, Invitation};
 use carnet_node::records::import::{Import, Source};
 use carnet_node::service::request::Asked;
-use carnet_node::vault::block::{BEGINNING_BYTES, Block, ChangeName, Changes, Parts};
+use carnet_node::vault::block::{Beginning, Block, ChangeName, Changes, Parts};
 use carnet_node::vault::passphrase::Locked;
 use carnet_node::vault::{KeyBook, Keyring, RecoveryCode};
 use carnet_sync_protocol::certificate::{Certificate, Revocation};
@@ -141,7 +141,7 @@ impl Changes for NoneHeld {
         None
     }
 
-    fn named(&self, _: &[u8; BEGINNING_BYTES]) -> Option<(ChangeName, DocumentId)> {
+    fn named(&self, _: &Beginning) -> Option<(ChangeName, DocumentId)> {
         None
     }
 }

@@ -6,7 +6,7 @@
 use super::{Records, RecordsError};
 use crate::chart::Brief;
 use crate::identity::statement::EpochKind;
-use crate::vault::block::{BEGINNING_BYTES, Block, ChangeName, Changes, Parts};
+use crate::vault::block::{Beginning, Block, ChangeName, Changes, Parts, beginning};
 use crate::vault::{self, VaultError};
 use carnet_sync_protocol::entry::{Codec, Header, Run, RunItem};
 use carnet_sync_protocol::frontier::Frontier;
@@ -27,9 +27,9 @@ pub(super) struct Joint {
     /// index is being made anew. Once they know better, theirs are taken again.
     misled: BTreeSet<TransportKey>,
     /// Changes of runs that were opened, whether or not they are kept already.
-    opened: BTreeMap<[u8; BEGINNING_BYTES], (ChangeName, DocumentId)>,
+    opened: BTreeMap<Beginning, (ChangeName, DocumentId)>,
     /// Their names, in the order in which they came.
-    order: VecDeque<[u8; BEGINNING_BYTES]>,
+    order: VecDeque<Beginning>,
 }
 
 impl Joint {
@@ -64,10 +64,6 @@ impl Joint {
     }
 }
 
-fn beginning(name: &ChangeName) -> [u8; BEGINNING_BYTES] {
-    name[..BEGINNING_BYTES].try_into().expect("a name is longer")
-}
-
 impl Records {
     /// The payload codecs that this node reads, and whether it takes joint runs of this peer.
     pub fn codecs(&self, peer: &TransportKey) -> Vec<Codec> {
@@ -95,7 +91,7 @@ impl Records {
         let header = self.header_at(run.log, run.first_sequence);
         let entries = (0..).zip(&run.items);
         let entries = entries.map(|(at, item)| (header(at, item), item.payload.as_slice()));
-        Some(JointRun::of(run, Block::of(keys, &changes, entries)?.pack()))
+        Some(JointRun::of(run, Block::of(keys, &changes, entries)?.pack()?))
     }
 
     /// The run that a peer sent in its joint form. If it does not lead to what its author signed, or
@@ -187,7 +183,7 @@ impl Changes for Known<'_> {
         self.is_theirs(&stamp.log, stamp.sequence).then_some(stamp.document)
     }
 
-    fn named(&self, beginning: &[u8; BEGINNING_BYTES]) -> Option<(ChangeName, DocumentId)> {
+    fn named(&self, beginning: &Beginning) -> Option<(ChangeName, DocumentId)> {
         if let Some(opened) = self.records.joint.opened.get(beginning) {
             return Some(*opened);
         }

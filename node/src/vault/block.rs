@@ -24,8 +24,13 @@ const BLOCK_BYTES_MAX: usize = 2 * FRAME_BYTES_MAX;
 /// The hash that names a change.
 pub type ChangeName = [u8; 32];
 
-/// How many bytes of a change's name tell it from all others that a node holds.
-pub const BEGINNING_BYTES: usize = 6;
+/// So much of a change's name tells it from all others that a node holds.
+pub type Beginning = [u8; 6];
+
+/// How a change's name begins.
+pub fn beginning(name: &ChangeName) -> Beginning {
+    *name.first_chunk().expect("a name is longer")
+}
 
 /// A change in parts.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,7 +56,7 @@ pub trait Changes {
     fn held(&self, change: &ChangeName) -> Option<DocumentId>;
 
     /// The only change here with a name that begins so, and its document.
-    fn named(&self, beginning: &[u8; BEGINNING_BYTES]) -> Option<(ChangeName, DocumentId)>;
+    fn named(&self, beginning: &Beginning) -> Option<(ChangeName, DocumentId)>;
 }
 
 /// What a change builds on.
@@ -62,7 +67,7 @@ enum Base {
     /// That of the entry so many places before.
     Before(u16),
     /// One that the reader holds.
-    Held([u8; BEGINNING_BYTES]),
+    Held(Beginning),
 }
 
 /// Changes that one may build on and be told by them. More heads than these stand side by side in
@@ -109,8 +114,8 @@ pub struct Block {
 }
 
 impl Block {
-    /// The block of these entries; nothing if it is larger than any reader takes, as when somebody
-    /// has written what is small only while it is compressed.
+    /// The block of these entries; nothing if their text alone is larger than any reader takes, as
+    /// when somebody has written what is small only while it is compressed.
     pub fn of<'a>(
         keys: &KeyBook,
         changes: &dyn Changes,
@@ -146,7 +151,7 @@ impl Block {
             block.length.push(text.len() as u32);
             block.text.extend_from_slice(text);
         }
-        (wire::encode(&block).len() <= BLOCK_BYTES_MAX).then_some(block)
+        Some(block)
     }
 
     /// Names what a change builds on; whether the first of it tells the change's document.
@@ -164,8 +169,7 @@ impl Block {
             let (base, document) = if let Some((place, document)) = tables.changes.get(name) {
                 (Base::Before((at - place) as u16), Some(*document))
             } else if let Some(document) = changes.held(name) {
-                let beginning = name[..BEGINNING_BYTES].try_into().expect("a name is longer");
-                (Base::Held(beginning), Some(document))
+                (Base::Held(beginning(name)), Some(document))
             } else {
                 (Base::Named(*name), None)
             };
@@ -176,9 +180,10 @@ impl Block {
         first.flatten() == Some(header.document)
     }
 
-    /// The block, compressed.
-    pub fn pack(&self) -> Vec<u8> {
-        compress::pack_block(&wire::encode(self))
+    /// The block, compressed; nothing if it is larger than any reader takes.
+    pub fn pack(&self) -> Option<Vec<u8>> {
+        let bytes = wire::encode(self);
+        (bytes.len() <= BLOCK_BYTES_MAX).then(|| compress::pack_block(&bytes))
     }
 
     /// What [`Self::pack`] made.
@@ -380,7 +385,7 @@ mod tests {
             None
         }
 
-        fn named(&self, _: &[u8; BEGINNING_BYTES]) -> Option<(ChangeName, DocumentId)> {
+        fn named(&self, _: &Beginning) -> Option<(ChangeName, DocumentId)> {
             None
         }
     }
@@ -398,7 +403,7 @@ mod tests {
     #[test]
     fn what_nobody_here_can_open_is_passed_on_as_it_is() {
         let items: Vec<RunItem> = (0..=255).map(item).collect();
-        let packed = block(&items).pack();
+        let packed = block(&items).pack().unwrap();
         let unpacked = Block::unpack(&packed).unwrap();
         assert_eq!(super::tests::items(&unpacked).unwrap(), items);
     }
@@ -423,7 +428,7 @@ mod tests {
             |block| block.based[0] = 1,
             |block| (block.sealed[0], block.based[0]) = (None, u32::MAX),
             // A base that is not here, one that is no change, and one that comes later.
-            |block| based_on(block, Base::Held([1; BEGINNING_BYTES])),
+            |block| based_on(block, Base::Held([1; 6])),
             |block| based_on(block, Base::Before(1)),
             |block| based_on(block, Base::Before(0)),
         ];
@@ -434,7 +439,7 @@ mod tests {
         }
         assert!(items(&Block::default()).is_err());
         let many: Vec<RunItem> = (0..=RUN_ENTRIES_MAX).map(|at| item(at as u8)).collect();
-        assert!(Block::unpack(&block(&many).pack()).is_err());
+        assert!(Block::unpack(&block(&many).pack().unwrap()).is_err());
     }
 
     fn based_on(block: &mut Block, base: Base) {
@@ -452,10 +457,10 @@ mod tests {
                 .map(|payload| RunItem { document: DocumentId([9; 16]), payload, ..item(255) })
                 .collect();
             let entries = (0..).zip(&items).map(|(at, one)| (header(at, one), &one.payload[..]));
-            Block::of(&KeyBook::default(), &Nothing, entries)
+            Block::of(&KeyBook::default(), &Nothing, entries)?.pack()
         };
         let fits = of(&[1, BLOCK_BYTES_MAX - 400]).unwrap();
-        assert!(Block::unpack(&fits.pack()).is_ok());
+        assert!(Block::unpack(&fits).is_ok());
         assert!(of(&[1, BLOCK_BYTES_MAX - 100]).is_none());
         assert!(of(&[1, BLOCK_BYTES_MAX]).is_none());
     }
@@ -474,7 +479,7 @@ mod tests {
         let bomb = compress::pack_block(&vec![0; BLOCK_BYTES_MAX + 1]);
         assert!(bomb.len() < 10_000);
         assert!(matches!(Block::unpack(&bomb), Err(VaultError::TooLarge { .. })));
-        let sound = block(&[item(1), item(2)]).pack();
+        let sound = block(&[item(1), item(2)]).pack().unwrap();
         for length in 0..sound.len() {
             assert!(Block::unpack(&sound[..length]).is_err());
         }
