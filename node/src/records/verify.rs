@@ -8,8 +8,9 @@ use super::body::body_of;
 use super::intake::WITHHELD;
 use super::{Records, RecordsError};
 use crate::access::{Action, Permit};
-use crate::chart::{Document, canonical};
+use crate::chart::{Conflict, Document, ResourceKey, View, WHOLE, canonical};
 use crate::identity::roster::Roster;
+use crate::store::index::{ConflictFilter, ConflictRow, Index};
 use crate::store::ledger::{Held, Ledger};
 use crate::vault::{self, KeyBook};
 use carnet_sync_protocol::entry::{ENTRY_DOMAIN, verify};
@@ -147,6 +148,11 @@ impl Records {
         let mut shown = 0;
         for key in document.keys() {
             let Some(view) = document.view(&key) else { continue };
+            if !lists_conflicts(index, id, &key, &view)? {
+                report.add(format!(
+                    "the index lists other conflicts of {key} than the ledger holds; delete index.db to rebuild it"
+                ));
+            }
             let row = index.resource(&key.kind, &key.id)?;
             let Some(row) = row else {
                 report.add(format!("the index lacks {key}; delete index.db to rebuild it"));
@@ -165,6 +171,30 @@ impl Records {
         }
         Ok(shown)
     }
+}
+
+/// Whether the index lists just those conflicts that stand in a document. One of the whole resource
+/// may also be between two documents.
+fn lists_conflicts(
+    index: &Index,
+    id: &DocumentId,
+    key: &ResourceKey,
+    view: &View,
+) -> Result<bool, RecordsError> {
+    let resource = Some((key.kind.clone(), key.id.clone()));
+    let filter = ConflictFilter { resource, patient: None, after: None, limit: usize::MAX >> 1 };
+    let rows = index.conflicts(&filter)?;
+    let is = |row: &ConflictRow, conflict: &Conflict| {
+        row.document == *id
+            && row.element == conflict.element
+            && row.kind == conflict.kind.as_str()
+            && row.seen == conflict.seen
+    };
+    let held = &view.conflicts;
+    let stands = |row: &&ConflictRow| held.iter().any(|conflict| is(row, conflict));
+    let own = |row: &&ConflictRow| row.document == *id && row.element != WHOLE;
+    let all_listed = held.iter().all(|conflict| rows.iter().any(|row| is(row, conflict)));
+    Ok(all_listed && rows.iter().filter(own).all(|row| stands(&row)))
 }
 
 /// The chains of a ledger, this node's or a copy of it, checked without looking at any chart.

@@ -309,3 +309,29 @@ fn of_two_changes_in_one_place_a_withheld_one_does_not_count() {
         assert_eq!(told(node), model);
     }
 }
+
+#[test]
+fn a_conflict_that_the_index_does_not_list_is_found_by_verify() {
+    let mut a = found();
+    let mut b = join(&mut a, 2);
+    let write = operator_permit(Action::Write);
+    let patient = json!({"resourceType": "Patient", "id": "p", "gender": "female"});
+    a.records.put(&write, &Resource::from_value(patient).unwrap()).unwrap();
+    a.records.commit().unwrap();
+    for channel in [Channel::Control, Channel::Critical, Channel::Clinical] {
+        carry(&a, &mut b, channel);
+    }
+    b.records.catch_up().unwrap();
+    set(&mut a, "birthDate", json!("1987-03-21"));
+    set(&mut b, "birthDate", json!("1987-03-12"));
+    carry(&b, &mut a, Channel::Critical);
+    let problems = |node: &mut Node| {
+        let operate = operator_permit(Action::Operate);
+        let report = node.records.verify(&operate, |_, _| {}).unwrap();
+        (report.conflicts, report.problems.len())
+    };
+    assert_eq!(problems(&mut a), (1, 0));
+    let index = &mut a.records.charts_mut().unwrap().index;
+    index.replace_conflicts("Patient", "p", &[]).unwrap();
+    assert_eq!(problems(&mut a), (0, 1));
+}
