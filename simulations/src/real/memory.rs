@@ -1,10 +1,11 @@
-//! `memory`: two small machines. One imports many charts, the other syncs them, and neither process
-//! may take more than so much memory.
+//! `memory`: two small machines. One imports many charts, the other syncs them and makes its index
+//! anew, and neither process may take more than so much memory. At last: what it takes at rest.
 //!
 //! What holds them is a memory cgroup (of either version, where this account may make one: root,
 //! usually), which ends a process that takes more; otherwise `prlimit`, which bounds the address
 //! space, of which a process has more than it uses. Which of them it was is told.
 
+use self::Resident::{Now, Peak};
 use super::program::Program;
 use super::site::Site;
 use super::{Outcome, now_ms};
@@ -14,6 +15,7 @@ use serde_json::{Value, json};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 /// How much of it.
 #[derive(clap::Args)]
@@ -33,6 +35,9 @@ pub struct Arguments {
 
 /// Files in one import, as somebody gives them.
 const FILES: usize = 200;
+
+/// After a start, until a node has nothing left to do.
+const SETTLED: Duration = Duration::from_secs(10);
 
 fn bytes(text: &str) -> Result<u64, String> {
     let (digits, unit) = match text.strip_suffix(['K', 'M', 'G']) {
@@ -149,12 +154,12 @@ pub fn run(arguments: &Arguments) -> Outcome<Value> {
     if let Err(error) = imported {
         killed.push(format!("the import ended early: {error}"));
     }
-    let import_peak = peak(&a)?;
+    let import_peak = resident(&a, Peak)?;
     b.start_as(|command| there.hold(command, limit))??;
     if let Err(error) = runtime.block_on(together(&a, &b)) {
         killed.push(format!("the sync ended early: {error}"));
     }
-    let sync_peaks = [peak(&a)?, peak(&b)?];
+    let sync_peaks = [resident(&a, Peak)?, resident(&b, Peak)?];
     for (name, site) in [("importing", &mut a), ("receiving", &mut b)] {
         if site.has_ended()? {
             killed.push(format!("the {name} node ended by itself"));
@@ -162,6 +167,11 @@ pub fn run(arguments: &Arguments) -> Outcome<Value> {
     }
     a.kill()?;
     b.kill()?;
+    let made_anew = runtime.block_on(index_made_anew(&mut b, &there, limit));
+    let (rebuild_peak, at_rest) = made_anew.unwrap_or_else(|error| {
+        killed.push(format!("the index was not made anew: {error}"));
+        (0, 0)
+    });
     Ok(json!({
         "ok": killed.is_empty() && control,
         "control_failed": control,
@@ -171,6 +181,8 @@ pub fn run(arguments: &Arguments) -> Outcome<Value> {
         "enforced_by": here.name(),
         "import_peak_bytes": import_peak,
         "after_sync_peak_bytes": sync_peaks,
+        "rebuild_peak_bytes": rebuild_peak,
+        "at_rest_bytes": at_rest,
         "flaws": killed,
         "seconds": (now_ms() - begun) / 1000,
     }))
@@ -217,13 +229,47 @@ async fn together(a: &Site, b: &Site) -> Outcome<()> {
     Ok(())
 }
 
-/// The most memory that the process ever had resident.
-fn peak(site: &Site) -> Outcome<u64> {
+/// A node that lost its index: the most that it took until it had made and checked another, and what
+/// it takes after another start, when nobody asks anything of it.
+async fn index_made_anew(site: &mut Site, bound: &Bound, limit: u64) -> Outcome<(u64, u64)> {
+    for file in ["index.db", "index.db-wal", "index.db-shm"] {
+        match fs::remove_file(site.dir().join(file)) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
+            _ => {}
+        }
+    }
+    site.start_as(|command| bound.hold(command, limit))??;
+    let checked = site.ask(Request::Verify).await?;
+    if checked["ok"] != true {
+        return Err(format!("it is not sound: {}", checked["problems"]).into());
+    }
+    let peak = resident(site, Peak)?;
+    site.kill()?;
+    site.start_as(|command| bound.hold(command, limit))??;
+    tokio::time::sleep(SETTLED).await;
+    let at_rest = resident(site, Now)?;
+    site.kill()?;
+    Ok((peak, at_rest))
+}
+
+/// Memory of a process that is resident.
+enum Resident {
+    /// The most there ever was.
+    Peak,
+    /// What there is.
+    Now,
+}
+
+fn resident(site: &Site, which: Resident) -> Outcome<u64> {
     let process = site.process().ok_or("no process")?;
-    let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let kib: u64 = line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or(0);
-    Ok(kib << 10)
+    let status = fs::read_to_string(format!("/proc/{process}/status"))?;
+    let field = match which {
+        Peak => "VmHWM:",
+        Now => "VmRSS:",
+    };
+    let line = status.lines().find_map(|line| line.strip_prefix(field));
+    let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
+    Ok(kib.ok_or_else(|| format!("no {field} of process {process}"))? << 10)
 }
 
 #[cfg(test)]
