@@ -31,3 +31,4 @@ pub mod reply;
 pub mod report;
 pub mod request;
 mod translate;
+mod upkeep;

@@ -201,7 +201,7 @@ impl Batch {
 }
 
 impl Records {
-    /// Begins a compaction; [`Self::compact_slice`] does it.
+    /// Begins a compaction that somebody asks for; [`Self::compact_slice`] does it.
     pub fn begin_compaction(
         &mut self,
         permit: &Permit,
@@ -209,12 +209,20 @@ impl Records {
         dry_run: bool,
     ) -> Result<Compaction, RecordsError> {
         self.require(permit, Action::Operate)?;
-        self.charts()?;
+        let compaction = Compaction { dry_run, ..self.begin_own_compaction(thrift)? };
         if !dry_run {
             self.note_event(self.event_of(permit, "compact"));
         }
+        Ok(compaction)
+    }
+
+    /// Begins a compaction that nobody asked for. It is not put on record: nothing that anybody can
+    /// see changes, and an entry for it would have to travel to all nodes.
+    pub fn begin_own_compaction(&self, thrift: Thrift) -> Result<Compaction, RecordsError> {
+        self.charts()?;
         let groups = (0, self.ledger.group_count()?);
-        Ok(Compaction { after: None, dry_run, thrift, groups, report: CompactReport::default() })
+        let report = CompactReport::default();
+        Ok(Compaction { after: None, dry_run: false, thrift, groups, report })
     }
 
     /// Packs the next documents; false once there is none left.

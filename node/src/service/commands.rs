@@ -5,7 +5,7 @@ mod audit;
 mod backup;
 pub(super) mod bulk;
 pub(super) mod charts;
-mod compact;
+pub(super) mod compact;
 mod health;
 mod keys;
 mod logins;

@@ -9,6 +9,7 @@ use super::logs;
 use super::node::Node;
 use super::reply::Ready;
 use super::request::Opener;
+use super::upkeep::{self, Rhythm};
 use crate::base::environment::Environment;
 use std::path::Path;
 use std::sync::Arc;
@@ -109,6 +110,7 @@ impl Signals {
 async fn serve(node: Arc<Node>, control: ControlSocket, mut signals: Signals) {
     let mut tasks = JoinSet::new();
     tasks.spawn(keep_index_current(node.clone()));
+    tasks.spawn(upkeep::keep_compact(node.clone(), Rhythm::default()));
     loop {
         while tasks.len() > CALLERS_MAX {
             tasks.join_next().await;

@@ -2,7 +2,7 @@
 
 use super::answer;
 use crate::access::Action;
-use crate::records::compact::Thrift;
+use crate::records::compact::{Compaction, Thrift};
 use crate::service::caller::Who;
 use crate::service::error::CommandError;
 use crate::service::node::Node;
@@ -26,12 +26,7 @@ pub async fn compact(
         let (done, total) = compaction.progress();
         reporter.step("compact", done, Some(total));
         let more;
-        (compaction, more) = node
-            .call(move |records| {
-                let more = records.compact_slice(&mut compaction)?;
-                Ok((compaction, more))
-            })
-            .await?;
+        (compaction, more) = slice(node, compaction).await?;
         if !more {
             break;
         }
@@ -57,4 +52,16 @@ pub async fn compact(
         log_bytes,
         seconds: node.environment.monotonic_ms().saturating_sub(started) as f64 / 1000.0,
     })
+}
+
+/// Packs the next documents; whether there are more.
+pub async fn slice(
+    node: &Node,
+    mut compaction: Compaction,
+) -> Result<(Compaction, bool), CommandError> {
+    node.call(move |records| {
+        let more = records.compact_slice(&mut compaction)?;
+        Ok((compaction, more))
+    })
+    .await
 }
