@@ -6,7 +6,7 @@
 use super::{Source, is_word};
 
 /// Functions that hand out and change nothing of a chart.
-const WITHOUT: [(&str, &str); 63] = [
+const WITHOUT: [(&str, &str); 64] = [
     ("init", "founds a practice: there is nothing to see yet"),
     ("restore", "makes a node of ciphertext and the recovery code, which is asked for"),
     ("open", "opens the directory, locked"),
@@ -49,7 +49,8 @@ const WITHOUT: [(&str, &str); 63] = [
     ("authorize", "makes the permits"),
     ("tighten", "takes rights away"),
     ("let_unlock", "keeps a way in that the roster allows, after a password was found right"),
-    ("compact_slice", "goes on with what a permit began"),
+    ("begin_own_compaction", "shows nothing; the node does it for itself"),
+    ("compact_slice", "goes on with what a permit or the node began"),
     ("give_room_back", "the length of a file"),
     ("ledger_bytes", "the length of a file"),
     ("saved_document_bytes", "how much there is"),
