@@ -45,12 +45,13 @@ const LAYERS: [(&str, &[&str]); 15] = [
 ];
 
 /// Who alone may name a crate: replacing it then touches one place.
-const OWNERS: [(&str, &[&str]); 12] = [
+const OWNERS: [(&str, &[&str]); 13] = [
     // The link benchmark measures its sync protocol beside ours, over a connection of its own.
     ("automerge", &["node/src/chart", "simulations/src/link"]),
     // The benchmarks compare with a bare SQLite commit.
     ("rusqlite", &["node/src/store", "simulations/src", "tests/processes"]),
     ("quinn", &["node/src/sync", "simulations/src/link"]),
+    ("quinn_proto", &["node/src/sync/congestion"]),
     ("rustls", &["node/src/sync/endpoint", "node/src/sync/tls"]),
     ("chacha20poly1305", &["node/src/vault"]),
     ("hpke", &["node/src/vault"]),

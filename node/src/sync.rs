@@ -4,6 +4,7 @@
 //! conversation itself is `sync_protocol`'s [`Session`](carnet_sync_protocol::session::Session).
 //! What of this needs no network ([`Conversation`], [`perform`]) is open to simulations.
 
+pub mod congestion;
 mod conversation;
 mod custody;
 mod desk;

@@ -3,13 +3,13 @@
 //! Dialing has a socket of its own on any free port, for both IP versions, so that a node reaches
 //! every peer whatever address it listens on.
 
+use super::congestion::ShortQueue;
 use super::error::SyncError;
 use super::schedule::Race;
 use super::tls::{self, Identity, Purpose};
 use crate::base::environment::Environment;
 use crate::base::private::Private;
 use carnet_sync_protocol::id::TransportKey;
-use quinn::congestion::BbrConfig;
 use quinn::rustls::pki_types::CertificateDer;
 use quinn::{ConnectionError, EndpointConfig, IdleTimeout, TransportConfig, VarInt};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -41,8 +41,6 @@ const DATA_STREAMS: u32 = 16;
 const SEND_WINDOW: u64 = 64 << 20;
 /// Datagrams are pings only, and never read.
 const PINGS_BYTES: usize = 64;
-/// What is sent before anything is known of the line: ten datagrams.
-const WINDOW_INITIAL: u64 = 12_000;
 /// The size that passes every path; probing for more costs datagrams that a thin line loses.
 const DATAGRAM_BYTES: u16 = 1_200;
 /// How long a peer may take to answer a dial, over all its addresses.
@@ -313,10 +311,6 @@ fn open_listener(
 
 /// How QUIC behaves on thin, long, lossy lines, and what a peer may make this side hold.
 fn transport(link_window: u32, data_streams: u32, control_streams: u32) -> TransportConfig {
-    // Of quinn's controllers, BBR alone keeps the queue short and takes random loss for what it is
-    // (docs/decisions/0020-congestion.md has the measurement).
-    let mut congestion = BbrConfig::default();
-    congestion.initial_window(WINDOW_INITIAL);
     let mut transport = TransportConfig::default();
     transport
         .max_idle_timeout(IdleTimeout::try_from(IDLE_MAX).ok())
@@ -331,7 +325,7 @@ fn transport(link_window: u32, data_streams: u32, control_streams: u32) -> Trans
         .datagram_receive_buffer_size(Some(PINGS_BYTES))
         .send_window(SEND_WINDOW)
         .allow_spin(false)
-        .congestion_controller_factory(Arc::new(congestion));
+        .congestion_controller_factory(Arc::new(ShortQueue));
     transport
 }
 

@@ -5,7 +5,7 @@
 use super::line::{Line, Traffic};
 use super::profile::Shape;
 use crate::local::{Outcome, node::now};
-use quinn::congestion::BbrConfig;
+use carnet_node::sync::congestion::ShortQueue;
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use quinn::rustls::client::danger::{
     HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier,
@@ -134,8 +134,6 @@ pub fn moment() -> Instant {
 }
 
 fn transport() -> Arc<TransportConfig> {
-    let mut congestion = BbrConfig::default();
-    congestion.initial_window(12_000);
     let mut transport = TransportConfig::default();
     transport
         .max_idle_timeout(IdleTimeout::try_from(Duration::from_secs(600)).ok())
@@ -143,7 +141,7 @@ fn transport() -> Arc<TransportConfig> {
         .initial_mtu(1_200)
         .mtu_discovery_config(None)
         .allow_spin(false)
-        .congestion_controller_factory(Arc::new(congestion));
+        .congestion_controller_factory(Arc::new(ShortQueue));
     Arc::new(transport)
 }
 
