@@ -26,10 +26,10 @@ use charts::Outage;
 use daemon::Usage;
 use documents::{Changes, Documents};
 use held::Heads;
-use line::Traffic;
 use negentropy_sync::Entries;
 use newcomer::Practice;
 use profile::Profile;
+use quic::Talk;
 use serde_json::{Value, json};
 use stage::{CALLED, CALLER, Stage};
 
@@ -297,14 +297,15 @@ impl Known {
 }
 
 /// What another protocol took; both its ends and the line are in this process, whose memory says
-/// nothing about it.
-fn timed(measure: impl FnOnce() -> Outcome<(Traffic, std::time::Instant)>) -> Outcome<Value> {
+/// nothing about it. What did not end in time says so, and what it had cost until then.
+fn timed(measure: impl FnOnce() -> Outcome<Talk>) -> Outcome<Value> {
     let before = Usage::of("self");
-    let (traffic, done) = measure()?;
+    let Talk { traffic, done } = measure()?;
     let cpu_seconds = Usage::of("self").cpu_seconds - before.cpu_seconds;
     let usage = Usage { cpu_seconds, peak_rss_bytes: 0 };
-    let mut report =
-        scenarios::common(&traffic, traffic.since_first(done), [usage, Usage::default()]);
+    let seconds = done.map_or(quic::TALK_MAX, |done| traffic.since_first(done));
+    let mut report = scenarios::common(&traffic, seconds, [usage, Usage::default()]);
+    report["ended"] = done.is_some().into();
     for absent in ["cpu_seconds_of_each", "peak_rss_bytes_of_each"] {
         report.as_object_mut().map(|map| map.remove(absent));
     }

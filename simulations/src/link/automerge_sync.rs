@@ -4,9 +4,9 @@
 //! go over one QUIC stream at the same time. Nobody writes anything to a disk.
 
 use super::documents::{Changes, DocumentName};
-use super::line::{Line, Traffic};
+use super::line::Line;
 use super::profile::Shape;
-use super::quic::{self, End};
+use super::quic::{self, End, Talk};
 use crate::local::Outcome;
 use automerge::sync::{Message, State, SyncDoc};
 use automerge::{Automerge, Change, ChangeHash};
@@ -44,7 +44,7 @@ pub fn measure(
     shared: &Changes,
     made: &[Changes; 2],
     empty: bool,
-) -> Outcome<(Traffic, Instant)> {
+) -> Outcome<Talk> {
     let mut wanted = BTreeMap::new();
     let mut sides = [BTreeMap::new(), BTreeMap::new()];
     let nothing = Vec::new();

@@ -2,9 +2,9 @@
 //! are, over the same line. The entries are those of the nodes themselves, audit trail included:
 //! sealed payloads, and 80 bytes for the header of each; signatures are given to it for free.
 
-use super::line::{Line, Traffic};
+use super::line::Line;
 use super::profile::Shape;
-use super::quic::{self, End};
+use super::quic::{self, End, Talk};
 use crate::local::Outcome;
 use carnet_node::records::Records;
 use negentropy::{Id, Negentropy, NegentropyStorageVector};
@@ -44,7 +44,7 @@ pub fn entries(records: &Records) -> Outcome<Entries> {
 }
 
 /// Reconciles what the called site and the caller hold.
-pub fn measure(line: &Line, shape: Shape, held: [Entries; 2]) -> Outcome<(Traffic, Instant)> {
+pub fn measure(line: &Line, shape: Shape, held: [Entries; 2]) -> Outcome<Talk> {
     let [called, caller] = held;
     quic::over(line, shape, move |called_end, caller_end| async move {
         let answering = tokio::spawn(answer(called, called_end));

@@ -34,6 +34,9 @@ const KEY: [u8; 48] = {
     key
 };
 
+/// A conversation that takes longer is broken off: on a line that comes and goes it might not end.
+pub const TALK_MAX: Duration = Duration::from_secs(600);
+
 /// One end: frames in, frames out.
 pub struct End {
     /// What is to be sent; never waits.
@@ -84,13 +87,17 @@ fn length(mut bytes: usize) -> Vec<u8> {
     written
 }
 
+/// What a conversation took.
+pub struct Talk {
+    /// Until the line has fallen silent, or until it was broken off.
+    pub traffic: Traffic,
+    /// When both were done; none if they were not within [`TALK_MAX`].
+    pub done: Option<Instant>,
+}
+
 /// Runs `talk` between the two ends (the called one, the caller) of a new connection over the
-/// line. It says when both were done; the traffic is that until the line has fallen silent.
-pub fn over<F>(
-    line: &Line,
-    shape: Shape,
-    talk: impl FnOnce(End, End) -> F,
-) -> Outcome<(Traffic, Instant)>
+/// line. It says when both were done.
+pub fn over<F>(line: &Line, shape: Shape, talk: impl FnOnce(End, End) -> F) -> Outcome<Talk>
 where
     F: Future<Output = Outcome<Instant>>,
 {
@@ -100,32 +107,48 @@ where
         let caller = Endpoint::client(SocketAddr::from(([127, 0, 0, 1], 0)))?;
         line.lead_to(called.local_addr()?);
         line.begin(shape);
-        let dialing = caller.connect_with(client()?, line.address, "carnet")?;
-        let answering = async {
-            let incoming = called.accept().await.ok_or("nobody calls")?;
-            Ok::<_, Box<dyn std::error::Error>>(incoming.await?)
-        };
-        let (there, here) = tokio::join!(dialing, answering);
-        let (there, here) = (there?, here?);
-        let (sending, receiving) = there.open_bi().await?;
-        let caller_end = End::new(sending, receiving);
-        // The stream shows itself with its first frame, which says nothing.
-        caller_end.outgoing.send(Vec::new())?;
-        let (sending, receiving) = here.accept_bi().await?;
-        let mut called_end = End::new(sending, receiving);
-        called_end.receive().await.ok_or("the stream ended")?;
-        let done = talk(called_end, caller_end).await?;
-        let rest = Duration::from_millis(500) + shape.round_trip() * 4;
-        while line.traffic().last.is_some_and(|last| last.elapsed() < rest)
-            && done.elapsed() < rest * 4
-        {
-            tokio::time::sleep(Duration::from_millis(20)).await;
+        let talking = converse(&called, &caller, line, talk);
+        let done = tokio::time::timeout(TALK_MAX, talking).await.ok().transpose()?;
+        if let Some(done) = done {
+            let rest = Duration::from_millis(500) + shape.round_trip() * 4;
+            while line.traffic().last.is_some_and(|last| last.elapsed() < rest)
+                && done.elapsed() < rest * 4
+            {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
         }
         let traffic = line.traffic();
         caller.close(VarInt::from_u32(0), b"");
         called.close(VarInt::from_u32(0), b"");
-        Ok((traffic, done))
+        Ok(Talk { traffic, done })
     })
+}
+
+/// Connects the two, and lets them talk.
+async fn converse<F>(
+    called: &Endpoint,
+    caller: &Endpoint,
+    line: &Line,
+    talk: impl FnOnce(End, End) -> F,
+) -> Outcome<Instant>
+where
+    F: Future<Output = Outcome<Instant>>,
+{
+    let dialing = caller.connect_with(client()?, line.address, "carnet")?;
+    let answering = async {
+        let incoming = called.accept().await.ok_or("nobody calls")?;
+        Ok::<_, Box<dyn std::error::Error>>(incoming.await?)
+    };
+    let (there, here) = tokio::join!(dialing, answering);
+    let (there, here) = (there?, here?);
+    let (sending, receiving) = there.open_bi().await?;
+    let caller_end = End::new(sending, receiving);
+    // The stream shows itself with its first frame, which says nothing.
+    caller_end.outgoing.send(Vec::new())?;
+    let (sending, receiving) = here.accept_bi().await?;
+    let mut called_end = End::new(sending, receiving);
+    called_end.receive().await.ok_or("the stream ended")?;
+    talk(called_end, caller_end).await
 }
 
 /// Now, for those who tell when they were done.
