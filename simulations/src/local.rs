@@ -36,6 +36,9 @@ pub struct Arguments {
     /// How many authors wrote these charts
     #[arg(long, default_value_t = 1)]
     authors: usize,
+    /// How many starts of the process wrote to one document
+    #[arg(long, default_value_t = 300)]
+    starts: usize,
     /// Measure only these, each in a run of its own or together; without it, all
     #[arg(long, value_enum, value_delimiter = ',')]
     only: Vec<Part>,
@@ -96,7 +99,9 @@ pub fn run(arguments: &Arguments) -> Outcome<Value> {
     measure(Part::Wire, "wire", &mut || wire::measure(of(300)))?;
     measure(Part::Patients, "patients", &mut || patients::measure(charts))?;
     measure(Part::Likely, "likely_same", &mut || likely_same(charts))?;
-    measure(Part::Starts, "starts", &mut || starts::measure(if short { 5 } else { 300 }))?;
+    measure(Part::Starts, "starts", &mut || {
+        starts::measure(if short { 5 } else { arguments.starts })
+    })?;
     let us = |ms: &Value| ms.as_f64().map(|ms| (ms * 1000.0).round());
     let (write, held) = (&report["write"], &report["charts"]);
     let figures = json!({
