@@ -6,6 +6,7 @@
 
 use super::error::StoreError;
 use crate::base::private::Private;
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, Params, Row};
 use std::fs::OpenOptions;
 use std::io::ErrorKind;
@@ -78,6 +79,9 @@ impl Database {
         let connection = Connection::open_with_flags(path, flags).map_err(at)?;
         connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
         connection.busy_timeout(BUSY_TIMEOUT).map_err(at)?;
+        // The plan of a statement does not depend on what is bound to it: else SQLite, built with
+        // statistics that are never gathered here, parses it anew whenever that changes.
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map_err(at)?;
         Ok(Self::of(connection, path))
     }
 
@@ -118,6 +122,12 @@ impl Database {
     /// Runs statements that return nothing: schema and pragmas.
     pub(super) fn batch(&self, sql: &str) -> Result<()> {
         self.connection.execute_batch(sql).map_err(|error| self.error(error))
+    }
+
+    /// Runs a statement that returns nothing and is run often.
+    fn run(&self, sql: &str) -> Result<()> {
+        let done = self.connection.prepare_cached(sql).and_then(|mut run| run.execute([]));
+        done.map(drop).map_err(|error| self.error(error))
     }
 
     /// Reads a pragma or another single value.
@@ -213,9 +223,9 @@ impl Database {
             0 => {
                 // One that could not be rolled back when it should have been.
                 self.abandon();
-                self.batch("BEGIN IMMEDIATE")?;
+                self.run("BEGIN IMMEDIATE")?;
             }
-            depth => self.batch(&format!("SAVEPOINT level{depth}"))?,
+            depth => self.run(&format!("SAVEPOINT level{depth}"))?,
         }
         self.depth += 1;
         Ok(())
@@ -227,7 +237,7 @@ impl Database {
         assert!(self.depth > 0, "a transaction ends only after it began");
         let done = self.check().and_then(|()| match self.depth {
             1 => self.commit(),
-            depth => self.batch(&format!("RELEASE level{}", depth - 1)),
+            depth => self.run(&format!("RELEASE level{}", depth - 1)),
         });
         if done.is_err() {
             // The error that matters is the first; if this fails too, the transaction is lost.
@@ -243,7 +253,7 @@ impl Database {
         if self.fails.take() {
             return Err(StoreError::DiskFull { path: self.path.clone() });
         }
-        self.batch("COMMIT")
+        self.run("COMMIT")
     }
 
     /// Undoes what was done since the innermost [`Self::descend`]. When that fails, the whole

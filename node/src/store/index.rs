@@ -118,10 +118,13 @@ impl std::fmt::Debug for Index {
 impl Index {
     /// Makes an empty index; refused when there is a file already.
     pub fn create(path: &Path, key: &Private<[u8; 32]>) -> Result<Self> {
-        let database = Database::create(path)?;
+        let mut database = Database::create(path)?;
         unlock(&database, key)?;
+        // Each table on its own would be a commit.
+        database.descend()?;
         database.batch(TABLES)?;
         database.batch(&format!("PRAGMA user_version = {SCHEMA}"))?;
+        database.keep()?;
         Ok(Self { database })
     }
 
@@ -192,7 +195,7 @@ impl Index {
 
     /// The arrival up to which the index shows the ledger.
     pub fn applied_until(&self) -> Result<u64> {
-        Ok(self.database.value::<i64>("SELECT applied FROM cursor")? as u64)
+        self.database.count("SELECT applied FROM cursor")
     }
 
     /// Moves the cursor.
@@ -203,7 +206,8 @@ impl Index {
 
     /// What decided, beside the ledger, which entries the index shows; as the caller keeps it.
     pub fn gate(&self) -> Result<Vec<u8>> {
-        self.database.value("SELECT gate FROM cursor")
+        let gate = self.database.one("SELECT gate FROM cursor", [], |row| row.get(0))?;
+        Ok(gate.unwrap_or_default())
     }
 
     /// Replaces that.

@@ -78,8 +78,7 @@ impl Ledger {
     pub fn open(path: &Path) -> Result<Self> {
         // A kill left it behind.
         remove(&companion(path, ".new"))?;
-        SCHEMA.upgrade(path)?;
-        let database = Database::open(path)?;
+        let database = SCHEMA.open(path)?;
         durable(&database)?;
         Self::read(database)
     }

@@ -60,13 +60,13 @@ impl Schema {
         Ok(found)
     }
 
-    /// Upgrades a file of an older schema. The new file is written beside it and checked, then
-    /// takes its name; the old one stays as `NAME.vN.bak`.
-    pub(super) fn upgrade(&self, path: &Path) -> Result<()> {
+    /// Opens a file. One of an older schema is upgraded: the new file is written beside it and
+    /// checked, then takes its name; the old one stays as `NAME.vN.bak`.
+    pub(super) fn open(&self, path: &Path) -> Result<Database> {
         let old = Database::open(path)?;
         let version = self.version(&old)?;
         if version == self.newest() {
-            return old.close();
+            return Ok(old);
         }
         let fresh = companion(path, ".new");
         remove(&fresh)?;
@@ -93,7 +93,7 @@ impl Schema {
         fs::rename(&fresh, path).map_err(io)?;
         sync_directory(path.parent().unwrap_or(Path::new("."))).map_err(io)?;
         tracing::info!(from = version, to = self.newest(), "upgraded the schema of log.db");
-        Ok(())
+        Database::open(path)
     }
 
     fn upgrade_copy(&self, old: &Database, fresh: &Path, version: u32) -> Result<()> {

@@ -512,7 +512,7 @@ fn an_older_schema_is_upgraded_in_a_copy_and_the_old_file_kept() {
     drop(ledger);
 
     let backup = companion(&path, ".v1.bak");
-    assert!(matches!(BROKEN.upgrade(&path), Err(StoreError::Corrupt { .. })));
+    assert!(matches!(BROKEN.open(&path), Err(StoreError::Corrupt { .. })));
     assert!(!backup.exists());
     // What only reads does not upgrade it, and finds what is there.
     let old = Ledger::open_read_only(&path).unwrap();
@@ -522,7 +522,7 @@ fn an_older_schema_is_upgraded_in_a_copy_and_the_old_file_kept() {
     drop(old);
 
     // A leftover of an interrupted attempt is no hindrance.
-    NEWER.upgrade(&path).unwrap();
+    NEWER.open(&path).unwrap();
     let database = Database::open(&path).unwrap();
     assert_eq!(NEWER.version(&database), Ok(2));
     assert_eq!(database.count("SELECT count(*) FROM entries").unwrap(), 2);
@@ -533,7 +533,7 @@ fn an_older_schema_is_upgraded_in_a_copy_and_the_old_file_kept() {
     // The same by the way of every start.
     assert_eq!(Ledger::open(&backup).unwrap().heads(&writer.log), [writer.head()]);
     assert_eq!(SCHEMA.version(&Database::open(&backup).unwrap()), Ok(2));
-    NEWER.upgrade(&path).unwrap();
+    NEWER.open(&path).unwrap();
     NEWER.remove_old_copies(&path).unwrap();
     assert!(!backup.exists());
 }
