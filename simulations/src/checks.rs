@@ -6,7 +6,7 @@
 //! | what must hold | the oracles that say so |
 //! |---|---|
 //! | every acknowledged write is in every healed clinic node | *acknowledged means durable* (at each start), *every acknowledged write is in every healed node* |
-//! | equal sets of entries give equal heads, charts, conflicts and index | *convergence*, *equal entries give equal heads, charts, conflicts and index* (the trail and what is set aside too), *a node finds nothing wrong with itself* |
+//! | equal sets of entries give equal heads, charts, conflicts and index | *convergence*, *who is in sync holds the same* (whenever a link is quiet), *what lacked a certificate is asked for once that has come*, *equal entries give equal heads, charts, conflicts and index* (the trail and what is set aside too), *a node finds nothing wrong with itself* |
 //! | no concurrent value vanishes unseen | *no value vanishes unseen* |
 //! | no sequence number is used again undetected; where a clone forced it, both branches survive and all name the same fork | *no sequence number is used twice but by a clone that nothing tells*, *who is told that others know more begins a new life*, *nodes name a fork exactly where there is one*, and those above, to which a branch's writes are writes |
 //! | nothing behind a cut is shown as valid, nothing before it is lost | *nothing behind a cut is shown*, *no value vanishes unseen*, *who is cut off is not let in*, and the two of who is cut off and can't read |
@@ -19,7 +19,7 @@
 //! | no panic, no error that nothing explains | *nothing panics*, *no error without a cause*, *a node opens after whatever befell it* |
 //!
 //! Where they stand: what nodes do is looked at here, what they show in `shown`, the verdict on both
-//! is in `judge`, and keys and files are in the world's `secrets`.
+//! is in `judge`, links are in the world's `level`, and keys and files in its `secrets`.
 
 mod judge;
 mod shown;

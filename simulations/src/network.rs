@@ -10,6 +10,8 @@
 use crate::chance::Chance;
 use crate::faults::{Options, Shape};
 use carnet_node::sync::Conversation;
+use carnet_sync_protocol::id::LogId;
+use carnet_sync_protocol::message::{Message, RefuseReason};
 use carnet_sync_protocol::session::Lane;
 use std::collections::BTreeMap;
 
@@ -61,9 +63,27 @@ pub struct LinkEnd {
     pub began_unix_ms: u64,
     /// The world's time when the session began.
     pub began_ms: u64,
+    /// The logs of which it refused something and has not asked for them again.
+    pub refused: BTreeMap<LogId, RefuseReason>,
 }
 
 impl LinkEnd {
+    /// It refuses a log. A gap is but what follows an earlier refusal.
+    pub fn refuses(&mut self, log: LogId, reason: RefuseReason) {
+        if reason != RefuseReason::Gap || !self.refused.contains_key(&log) {
+            self.refused.insert(log, reason);
+        }
+    }
+
+    /// It says something, perhaps that it wants what it refused.
+    pub fn says(&mut self, frame: &[u8]) {
+        if !self.refused.is_empty()
+            && let Ok(Message::Reconsider(logs)) = Message::from_bytes(frame)
+        {
+            self.refused.retain(|log, _| !logs.contains(log));
+        }
+    }
+
     /// The session's time: the wall clock's at its beginning, carried on steadily.
     pub const fn now_ms(&self, now: u64) -> u64 {
         self.began_unix_ms + (now - self.began_ms)
@@ -86,12 +106,15 @@ pub struct Link {
     last: BTreeMap<(usize, Lane), u64>,
     /// Frames from each end that a cut holds back, in order.
     pub held: [Vec<(Lane, Vec<u8>)>; 2],
+    /// Frames on their way, those that are held back among them.
+    pub travelling: usize,
 }
 
 impl Link {
     /// A connection that is being made.
     pub const fn new(line: usize) -> Self {
-        Self { line, ends: [None, None], last: BTreeMap::new(), held: [Vec::new(), Vec::new()] }
+        let held = [Vec::new(), Vec::new()];
+        Self { line, ends: [None, None], last: BTreeMap::new(), held, travelling: 0 }
     }
 
     /// When a frame that leaves now arrives.

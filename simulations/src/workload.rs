@@ -33,6 +33,10 @@ pub struct Sight {
     pub plain: BTreeMap<String, BTreeSet<Token>>,
     /// The tokens in an open conflict, by the conflict's element.
     pub disputed: BTreeMap<String, BTreeSet<Token>>,
+    /// The tokens by element of what is shown as its value, disputed or not.
+    current: BTreeMap<String, BTreeSet<Token>>,
+    /// The tokens that every value of a conflict has.
+    agreed: BTreeSet<Token>,
 }
 
 impl Sight {
@@ -45,6 +49,7 @@ impl Sight {
                 None => sight.plain(element, value),
             }
         }
+        sight.current.clone_from(&sight.plain);
         let disputed: BTreeSet<Token> = sight.disputed.values().flatten().copied().collect();
         sight.plain.values_mut().for_each(|tokens| tokens.retain(|t| !disputed.contains(t)));
         sight
@@ -64,6 +69,10 @@ impl Sight {
         let element = extension["extension"][0]["valueString"].as_str().unwrap_or_default();
         let found = tokens(&extension.to_string());
         self.disputed.entry(element.to_owned()).or_default().extend(found);
+        let parts = extension["extension"].as_array().into_iter().flatten();
+        let values = parts.filter(|part| part["url"] == "value");
+        let all = values.map(|value| tokens(&value.to_string()));
+        self.agreed.extend(all.reduce(|a, b| &a & &b).unwrap_or_default());
     }
 
     /// Every token, disputed or not.
@@ -288,11 +297,7 @@ impl<'a> Staff<'a> {
         if !saved.changed {
             return Err(RecordsError::Bug("a new word changed nothing".into()));
         }
-        let replaced = if is_record(&key.kind) {
-            all_plain(&sight)
-        } else {
-            sight.plain.get(element).cloned().unwrap_or_default()
-        };
+        let replaced = self.taken_over(&key, element, &sight)?;
         wrote(self.write("edits", key, true, replaced))
     }
 
@@ -302,12 +307,8 @@ impl<'a> Staff<'a> {
         let elements = elements_of(&key.kind);
         let Some(element) = self.chance.pick(elements).copied() else { return nothing() };
         body[element] = text_in(element, self.token);
-        let replaced = if is_record(&key.kind) {
-            all_plain(&sight)
-        } else {
-            sight.plain.get(element).cloned().unwrap_or_default()
-        };
         self.put(body)?;
+        let replaced = self.taken_over(&key, element, &sight)?;
         wrote(self.write("rewrites", key, true, replaced))
     }
 
@@ -442,6 +443,28 @@ impl<'a> Staff<'a> {
         self.records.put(&permit(Action::Write), &resource).map(drop)
     }
 
+    /// What an edit took the place of: what was shown of the element, of a record of all of it, and
+    /// was not in dispute. Of a dispute it is what its values have in common, and what was shown as
+    /// the value itself, if it is not shown any more. The other values stay until somebody decides.
+    fn taken_over(
+        &mut self,
+        key: &ResourceKey,
+        element: &str,
+        before: &Sight,
+    ) -> Result<BTreeSet<Token>, RecordsError> {
+        let of = |shown: &BTreeMap<String, BTreeSet<Token>>| -> BTreeSet<Token> {
+            let fits = |name: &String| name == element || is_record(&key.kind);
+            shown.iter().filter(|(name, _)| fits(name)).flat_map(|(_, of)| of).copied().collect()
+        };
+        let (mut replaced, current) = (of(&before.plain), of(&before.current));
+        if current.len() > replaced.len() {
+            let after = self.see(key)?.unwrap_or_default();
+            let gone = |token: &&Token| before.agreed.contains(token) || !after.shows(**token);
+            replaced.extend(current.iter().filter(gone));
+        }
+        Ok(replaced)
+    }
+
     /// What is shown of a resource; nothing if it is not known here.
     fn see(&mut self, key: &ResourceKey) -> Result<Option<Sight>, RecordsError> {
         match self.records.read(&permit(Action::Read), key) {
@@ -573,6 +596,8 @@ mod tests {
         assert_eq!(sight.plain["extension"], BTreeSet::from([3]));
         assert_eq!(sight.disputed["address"], BTreeSet::from([2, 40]));
         assert!(sight.shows(40) && !sight.shows(4));
+        assert_eq!(sight.current["maritalStatus"], BTreeSet::from([1, 2]));
+        assert_eq!(sight.agreed, BTreeSet::from([2, 40]));
         assert_eq!(tokens("vocableq vocable vocable5 vocable6q"), BTreeSet::from([6]));
     }
 }

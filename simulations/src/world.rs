@@ -12,6 +12,7 @@
 mod compact;
 mod happen;
 mod heal;
+mod level;
 mod life;
 mod link;
 mod membership;
@@ -101,8 +102,6 @@ pub struct World {
     queue: BTreeMap<(u64, u64), Event>,
     order: u64,
     next_link: u64,
-    /// Frames on their way.
-    travelling: usize,
     now: u64,
     clock: Arc<AtomicU64>,
     network: Chance,
@@ -163,7 +162,6 @@ impl World {
             queue: BTreeMap::new(),
             order: 0,
             next_link: 0,
-            travelling: 0,
             now: 0,
             clock: Arc::new(AtomicU64::new(0)),
             network: chance.split(),
@@ -179,7 +177,7 @@ impl World {
             meddler: Meddler::default(),
             healing: false,
             active: BTreeSet::new(),
-            journal: Journal::new(aloud),
+            journal: Journal::new(aloud, base.path()),
             facts: Facts::default(),
             base,
             plan,
@@ -225,10 +223,7 @@ impl World {
             Event::Tick { link, end, at } => self.tick(link, end, at),
             Event::Lost { link, end } => self.lost(link, end),
             Event::GiveUp { link, end } => self.give_up(link, end),
-            Event::Unblock { line, from } => {
-                self.unblock(line, from);
-                Ok(())
-            }
+            Event::Unblock { line, from } => self.unblock(line, from),
             Event::Dial { line } => {
                 self.dial(line);
                 Ok(())

@@ -44,7 +44,8 @@ impl World {
                 let what = format!("c{at} can't hand out what it has packed: {error}");
                 return Err(Flaw::new("what is packed comes out as it was", what));
             }
-            (Err(error), ..) => return self.excuse(at, "packing failed", &error.to_string()),
+            // What it committed on the way stands.
+            (Err(error), ..) => self.excuse(at, "packing failed", &error.to_string())?,
             (Ok(report), ..) => self.note(format_args!(
                 "c{at} packs {} entries into {}, {} wait",
                 report.entries, report.packs, report.waiting

@@ -34,7 +34,7 @@ impl World {
         for line in 0..self.lines.len() {
             for from in 0..2 {
                 self.lines[line].blocked_until[from] = 0;
-                self.unblock(line, from);
+                self.unblock(line, from)?;
             }
         }
         for at in 0..self.clinics.len() {
@@ -104,8 +104,9 @@ impl World {
                 unrest.push(format!("{} has calls waiting", clinic.name));
             }
         }
-        if self.travelling > 0 {
-            unrest.push(format!("{} frames are on their way", self.travelling));
+        let travelling: usize = self.links.values().map(|link| link.travelling).sum();
+        if travelling > 0 {
+            unrest.push(format!("{travelling} frames are on their way"));
         }
         for (number, line) in self.lines.iter().enumerate() {
             let level = line.links[0].is_some()

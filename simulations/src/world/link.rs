@@ -7,6 +7,7 @@ use crate::network::{Line, Link, LinkEnd};
 use carnet_node::base::environment::Clock;
 use carnet_node::sync::{Conversation, Ends, Opening, Step};
 use carnet_sync_protocol::session::{self, CloseReason, Input, Lane};
+use std::collections::BTreeMap;
 
 impl World {
     /// Adds a line, on which somebody will dial.
@@ -40,19 +41,19 @@ impl World {
     }
 
     /// A line goes again: what was held back comes now, in order.
-    pub(super) fn unblock(&mut self, line: usize, from: usize) {
+    pub(super) fn unblock(&mut self, line: usize, from: usize) -> Result<(), Flaw> {
         if self.lines[line].blocked_until[from] > self.now {
-            return;
+            return Ok(());
         }
         let on_line: Vec<u64> =
             self.links.iter().filter(|(_, link)| link.line == line).map(|(id, _)| *id).collect();
         for id in on_line {
             let held = self.links.get_mut(&id).map(|link| std::mem::take(&mut link.held[from]));
             for (lane, frame) in held.into_iter().flatten() {
-                self.travelling -= 1;
-                self.send(id, from, lane, frame);
+                self.arrive(id, 1 - from, lane, frame)?;
             }
         }
+        Ok(())
     }
 
     pub(super) fn dial(&mut self, line: usize) {
@@ -132,6 +133,7 @@ impl World {
             deadline: None,
             began_unix_ms,
             began_ms: self.now,
+            refused: BTreeMap::new(),
         }))
     }
 
@@ -196,13 +198,19 @@ impl World {
                     }
                     return Ok(());
                 }
-                Step::Send { lane, frame } => self.leave(link, end, lane, frame)?,
+                Step::Send { lane, frame } => {
+                    if lane == Lane::Control {
+                        there.says(&frame);
+                    }
+                    self.leave(link, end, lane, frame)?;
+                }
                 Step::Ask(task) => {
                     if let Some(clinic) = self.clinic_at(link, end) {
                         self.call(clinic, Call::Task { link, end, task });
                     }
                 }
                 Step::Event(session::Event::Refused { log, reason, by_us: true }) => {
+                    there.refuses(log, reason);
                     self.note(format_args!(
                         "link {link}: a {} log is refused: {reason:?}",
                         log.channel.name()
@@ -260,7 +268,7 @@ impl World {
         let Some(there) = self.links.get_mut(&link) else { return };
         let (now, options) = (self.now, &self.plan.options);
         let due = there.arrival(from, lane, now, options, &mut self.network);
-        self.travelling += 1;
+        there.travelling += 1;
         self.schedule(due, Event::Arrive { link, end: 1 - from, lane, frame });
     }
 
@@ -272,21 +280,20 @@ impl World {
         frame: Vec<u8>,
     ) -> Result<(), Flaw> {
         let now = self.now;
-        let Some(there) = self.links.get_mut(&link) else {
-            self.travelling -= 1;
-            return Ok(());
-        };
+        let Some(there) = self.links.get_mut(&link) else { return Ok(()) };
         let from = 1 - end;
-        if self.lines[there.line].blocked_until[from] > now {
+        // What is held back already is not overtaken.
+        if self.lines[there.line].blocked_until[from] > now || !there.held[from].is_empty() {
             there.held[from].push((lane, frame));
             return Ok(());
         }
-        self.travelling -= 1;
+        there.travelling -= 1;
         if let (Some(clinic), Some(peer)) = (self.clinic_at(link, end), self.clinic_at(link, from))
         {
             self.facts.arrived(clinic, peer, lane, &frame);
         }
-        self.feed(link, end, Input::Received { lane, frame })
+        self.feed(link, end, Input::Received { lane, frame })?;
+        self.check_link(link)
     }
 
     pub(super) fn tick(&mut self, link: u64, end: usize, at: u64) -> Result<(), Flaw> {
@@ -359,8 +366,6 @@ impl World {
             };
             self.schedule(at, Event::Lost { link, end: other });
         } else {
-            let held: usize = there.held.iter().map(Vec::len).sum();
-            self.travelling -= held;
             self.links.remove(&link);
         }
         self.redial(line);

@@ -185,7 +185,10 @@ impl World {
         let way = if by_file { "by file" } else { "by invitation" };
         self.note(format_args!("c{} joins, admitted by c{by} {way}", self.clinics.len()));
         self.admit(by, &Terms { role, restricted: true, admit: false }, by_file, lost)?;
-        self.link_newcomer(by, chance);
+        // Often it is carried to where it will stand, which is not where it was admitted.
+        let moves = chance.one_in(2);
+        let known = if moves { chance.index(self.clinics.len() - 1) } else { by };
+        self.link_newcomer(known, chance);
         Ok(())
     }
 

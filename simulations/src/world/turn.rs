@@ -84,7 +84,8 @@ impl World {
         if !news.is_empty() {
             self.tell(at, &news)?;
         }
-        self.replies(at, &outbox)
+        self.replies(at, &outbox)?;
+        self.check_links_of(at)
     }
 
     fn perform(&mut self, at: usize, counter: &Counter, group: Vec<Call>) -> Result<Outcome, Flaw> {
