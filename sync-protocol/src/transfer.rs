@@ -154,12 +154,18 @@ impl Transfer {
 
     /// What to load next, if a channel has room: the most urgent first, and nothing but control
     /// entries while the other side lacks any of those.
+    ///
+    /// Loading and taking in cost both sides time, on a fast line more than sending does; so nothing
+    /// is loaded beside what is more urgent, but only when that fills its window or is at its end.
     pub fn next_load(&mut self) -> Option<Wanted> {
         let control_done = !self.behind.iter().any(|log| log.channel == Channel::Control);
         for channel in Channel::ALL {
             let open = channel == Channel::Control || control_done;
             let lane = self.lanes[usize::from(channel.number())];
-            if !open || lane.loading || lane.in_flight >= limit::WINDOW_BYTES {
+            if lane.loading {
+                return None;
+            }
+            if !open || lane.in_flight >= limit::WINDOW_BYTES {
                 continue;
             }
             let wanted = self
@@ -285,4 +291,44 @@ impl Transfer {
 /// A gap is but what follows when an earlier run was refused; the first reason stands.
 fn worse(before: Option<RefuseReason>, reason: RefuseReason) -> Option<RefuseReason> {
     before.filter(|_| reason == RefuseReason::Gap).or(Some(reason))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::{Author, Incarnation, NodeId};
+
+    #[test]
+    fn what_is_less_urgent_is_loaded_once_what_is_urgent_needs_no_more() {
+        let author = Author { node: NodeId::ZERO, incarnation: Incarnation::ZERO };
+        let log = |channel| LogId { channel, author };
+        let head = |sequence: u8| Head { sequence: sequence.into(), id: EntryId([sequence; 32]) };
+        let parcel = |channel, first: u8, last: u8, bytes| Parcel {
+            log: log(channel),
+            previous: EntryId([first; 32]),
+            last: head(last),
+            entries: u64::from(last - first),
+            bytes,
+        };
+        let (urgent, other) = (Channel::Critical, Channel::Audit);
+        let mut frontier = Frontier::default();
+        for channel in [urgent, other] {
+            frontier.set(log(channel), vec![head(9)]);
+        }
+        let mut transfer = Transfer::new(&frontier);
+        transfer.carry(&Channel::ALL);
+        let next = |transfer: &mut Transfer| transfer.next_load().map(|next| next.log.channel);
+        assert_eq!(next(&mut transfer), Some(urgent));
+        assert_eq!(next(&mut transfer), None, "beside what is being loaded");
+        transfer.loaded(log(urgent), &[parcel(urgent, 0, 4, 100)]);
+        assert_eq!(next(&mut transfer), Some(urgent), "there is room for more of it");
+        transfer.loaded(log(urgent), &[parcel(urgent, 4, 8, limit::WINDOW_BYTES)]);
+        assert_eq!(next(&mut transfer), Some(other), "its window is full");
+        let stored = Acknowledgement { log: log(urgent), last: head(8), refused: None };
+        transfer.acknowledge(&stored).unwrap();
+        assert_eq!(next(&mut transfer), Some(urgent), "whatever else is being loaded");
+        transfer.loaded(log(urgent), &[parcel(urgent, 8, 9, 100)]);
+        transfer.loaded(log(other), &[parcel(other, 0, 4, 100)]);
+        assert_eq!(next(&mut transfer), Some(other), "nothing is left of what is urgent");
+    }
 }

@@ -83,8 +83,10 @@ pub struct Conversation {
     dialed: bool,
     /// What has come on a lane since a joint run of it is being opened.
     waiting: BTreeMap<Channel, VecDeque<Vec<u8>>>,
-    /// Joint runs that are to be opened.
-    opening: VecDeque<Task>,
+    /// Joint runs that are to be opened, the most urgent first.
+    to_open: BTreeMap<Channel, Vec<u8>>,
+    /// Whether one is being opened. One at a time: what is more urgent need not wait for more.
+    opening: bool,
 }
 
 impl Conversation {
@@ -103,9 +105,15 @@ impl Conversation {
             last_receipt,
         });
         session.handle(now_ms, Input::Connected { exporter: ends.exporter, peer: ends.peer });
-        let (waiting, opening) = (BTreeMap::new(), VecDeque::new());
-        let (peer, dialed) = (ends.peer, ends.dialed);
-        Self { session, storing: Storing::default(), peer, dialed, waiting, opening }
+        Self {
+            session,
+            storing: Storing::default(),
+            peer: ends.peer,
+            dialed: ends.dialed,
+            waiting: BTreeMap::new(),
+            to_open: BTreeMap::new(),
+            opening: false,
+        }
     }
 
     /// Takes an input that is no answer and no news; then [`Self::step`] until it waits.
@@ -130,13 +138,15 @@ impl Conversation {
             // More than may be under way: the session refuses what it can't read.
         } else if may_be_joint && JointRun::is_in(&frame) {
             self.waiting.insert(channel, VecDeque::new());
-            return self.opening.push_back(Task::Open { peer: self.peer, channel, frame });
+            self.to_open.insert(channel, frame);
+            return;
         }
         self.session.handle(now_ms, Input::Received { lane: Lane::Data(channel), frame });
     }
 
     /// A joint run was opened: it, and what came after it.
     fn opened(&mut self, now_ms: u64, channel: Channel, frame: Vec<u8>) {
+        self.opening = false;
         self.session.handle(now_ms, Input::Received { lane: Lane::Data(channel), frame });
         for frame in self.waiting.remove(&channel).unwrap_or_default() {
             self.received(now_ms, channel, frame);
@@ -166,8 +176,11 @@ impl Conversation {
 
     /// The next thing to do.
     pub fn step(&mut self) -> Step {
-        if let Some(task) = self.opening.pop_front() {
-            return Step::Ask(task);
+        if !self.opening
+            && let Some((channel, frame)) = self.to_open.pop_first()
+        {
+            self.opening = true;
+            return Step::Ask(Task::Open { peer: self.peer, channel, frame });
         }
         loop {
             return match self.session.poll() {
