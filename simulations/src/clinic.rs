@@ -8,6 +8,7 @@
 use carnet_node::base::environment::{Clock, Environment, Machine, Place, SeededEntropy, Uptime};
 use carnet_node::records::handle::guarded;
 use carnet_node::records::joining::Applicant;
+use carnet_node::records::joint::Opener;
 use carnet_node::records::{Records, RecordsError};
 use carnet_node::sync::Keeper;
 use carnet_node::vault::{Keyring, UnlockMethod, UnlockSecret, Unlocked};
@@ -99,6 +100,10 @@ impl Keeper for Counter {
     fn advances(&self) -> broadcast::Receiver<LogHeads> {
         // The world itself tells the news to its conversations.
         broadcast::channel(1).1
+    }
+
+    fn opener(&self) -> Opener {
+        self.records().opener()
     }
 }
 

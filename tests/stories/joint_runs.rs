@@ -71,6 +71,30 @@ fn a_joint_run_becomes_the_run_that_was_signed_bit_for_bit_and_is_much_shorter()
 }
 
 #[test]
+fn beside_the_records_the_same_runs_are_opened_until_the_node_is_locked() {
+    let (a, mut b) = two_nodes();
+    let opener = b.records.opener();
+    let (mut opened, mut last) = (0, None);
+    for run in runs(&a.records) {
+        let Some(short) = a.records.joint(&run, &b.id()) else { continue };
+        match opener.open(&short) {
+            Some(made) => {
+                assert_eq!(made, run);
+                opened += 1;
+                last = Some(short);
+            }
+            // It builds on what only the index knows.
+            None => assert_eq!(b.records.open_joint(&PEER, &short).unwrap(), Some(run)),
+        }
+    }
+    assert!(opened > 1, "{opened}");
+    let last = last.unwrap();
+    assert!(opener.open(&last).is_some());
+    b.records.lock().unwrap();
+    assert_eq!(opener.open(&last), None);
+}
+
+#[test]
 fn a_joint_run_that_leads_elsewhere_is_refused_and_no_other_is_taken_of_that_peer() {
     let (a, mut b) = two_nodes();
     let run = runs(&a.records).into_iter().find(|run| run.log.channel == Channel::Clinical);
@@ -90,6 +114,7 @@ fn a_joint_run_that_leads_elsewhere_is_refused_and_no_other_is_taken_of_that_pee
     for change in changes {
         let mut altered = sound.clone();
         change(&mut altered);
+        assert_eq!(b.records.opener().open(&altered), None);
         assert_eq!(b.records.open_joint(&PEER, &altered).unwrap(), None);
     }
     assert!(!b.records.codecs(&PEER).contains(&JOINT));

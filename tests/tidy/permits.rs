@@ -34,6 +34,7 @@ const WITHOUT: [(&str, &str); 64] = [
     ("codecs", "what this node can compress and read"),
     ("joint", "the same for a peer that holds their keys: asks whether it may"),
     ("open_joint", "entries of a peer, checked by their author's signature"),
+    ("opener", "the same on another thread: what it makes again is sealed"),
     ("receive", "sealed entries of a peer, checked by their signatures"),
     ("answer_join", "checks the invitation's own secret"),
     ("nodes", "the control channel, which is clear text"),

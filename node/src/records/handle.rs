@@ -6,6 +6,7 @@
 
 mod tests;
 
+use super::joint::Opener;
 use super::{Records, RecordsError};
 use carnet_sync_protocol::frontier::Head;
 use carnet_sync_protocol::id::LogId;
@@ -71,6 +72,7 @@ impl Batch {
 pub struct Handle {
     calls: mpsc::Sender<Message>,
     advances: broadcast::Sender<Advance>,
+    opener: Opener,
 }
 
 /// The owning thread; joined to be sure that the store is closed.
@@ -94,7 +96,8 @@ impl Handle {
     pub fn start(records: Records) -> (Self, Owner) {
         let (calls, queue) = mpsc::channel();
         let (advances, _) = broadcast::channel(ADVANCES_KEPT);
-        let handle = Self { calls: calls.clone(), advances: advances.clone() };
+        let opener = records.opener();
+        let handle = Self { calls: calls.clone(), advances: advances.clone(), opener };
         let thread = std::thread::Builder::new()
             .name("records".into())
             .spawn(move || own(records, &queue, &advances))
@@ -130,6 +133,11 @@ impl Handle {
     /// What each later commit added to the ledger; a listener that lags is told so and asks anew.
     pub fn advances(&self) -> broadcast::Receiver<Advance> {
         self.advances.subscribe()
+    }
+
+    /// What opens joint runs on the caller's thread.
+    pub fn opener(&self) -> Opener {
+        self.opener.clone()
     }
 
     fn submit<T: Send + 'static>(

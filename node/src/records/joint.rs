@@ -7,12 +7,15 @@ use super::{Records, RecordsError};
 use crate::chart::Brief;
 use crate::identity::statement::EpochKind;
 use crate::vault::block::{Beginning, Block, ChangeName, Changes, Parts, beginning};
-use crate::vault::{self, VaultError};
+use crate::vault::{self, KeyBook, VaultError};
 use carnet_sync_protocol::entry::{Codec, Header, Run, RunItem};
 use carnet_sync_protocol::frontier::Frontier;
-use carnet_sync_protocol::id::{Channel, DocumentId, EntryId, LogId, NodeId, TransportKey};
+use carnet_sync_protocol::id::{
+    Channel, DocumentId, EntryId, LogId, NodeId, PracticeId, TransportKey,
+};
 use carnet_sync_protocol::joint::{JOINT, JointRun};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Changes of opened runs that are remembered until the index has them: more than the windows of
 /// all lanes hold.
@@ -26,10 +29,8 @@ pub(super) struct Joint {
     /// Peers that believed this node to hold a change that it does not: it was restored, or its
     /// index is being made anew. Once they know better, theirs are taken again.
     misled: BTreeSet<TransportKey>,
-    /// Changes of runs that were opened, whether or not they are kept already.
-    opened: BTreeMap<Beginning, (ChangeName, DocumentId)>,
-    /// Their names, in the order in which they came.
-    order: VecDeque<Beginning>,
+    /// Shared with whoever opens them on other threads.
+    opener: Opener,
 }
 
 impl Joint {
@@ -41,7 +42,14 @@ impl Joint {
 
     /// Forgets what it read.
     pub fn forget(&mut self) {
-        *self = Self::default();
+        self.forgive();
+        *self.opener.recent() = Recent::default();
+    }
+
+    /// Has joint runs opened with these keys from now on, or no more. Waits for whoever is opening
+    /// one, so that nobody goes on with the keys of a node that is locked.
+    pub fn set_keys(&self, keys: Option<(PracticeId, KeyBook)>) {
+        self.opener.recent().keys = keys;
     }
 
     fn refuse(&mut self, peer: &TransportKey, error: &VaultError) {
@@ -50,7 +58,46 @@ impl Joint {
             self.refused.insert(*peer);
         }
     }
+}
 
+/// Opens joint runs beside the thread that owns the records, as far as that needs nothing that only
+/// the records know. Sealing changes again is the greater part of what a first sync costs.
+#[derive(Clone, Default)]
+pub struct Opener(Arc<Mutex<Recent>>);
+
+impl std::fmt::Debug for Opener {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Opener(private)")
+    }
+}
+
+impl Opener {
+    /// The run, if there are keys for it and it builds on nothing but what came lately.
+    pub fn open(&self, joint: &JointRun) -> Option<Run> {
+        let mut recent = self.recent();
+        let (practice, keys) = recent.keys.as_ref()?;
+        let (run, changes) = made_again(*practice, keys, &*recent, joint).ok()?;
+        recent.remember(changes);
+        Some(run)
+    }
+
+    fn recent(&self) -> MutexGuard<'_, Recent> {
+        // What panicked had only read it.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The keys, and the changes that came last.
+#[derive(Default)]
+struct Recent {
+    keys: Option<(PracticeId, KeyBook)>,
+    /// Changes of runs that were opened, whether or not they are kept already.
+    opened: BTreeMap<Beginning, (ChangeName, DocumentId)>,
+    /// Their names, in the order in which they came.
+    order: VecDeque<Beginning>,
+}
+
+impl Recent {
     fn remember(&mut self, changes: Vec<(ChangeName, DocumentId)>) {
         for (name, document) in changes {
             let beginning = beginning(&name);
@@ -61,6 +108,24 @@ impl Joint {
         while self.order.len() > OPENED_MAX {
             self.order.pop_front().and_then(|oldest| self.opened.remove(&oldest));
         }
+    }
+}
+
+impl Changes for Recent {
+    fn parts(&self, change: &[u8]) -> Option<Parts> {
+        parts(change)
+    }
+
+    fn whole(&self, dependencies: &[ChangeName], rest: &[u8]) -> (ChangeName, Vec<u8>) {
+        Brief::change(dependencies, rest)
+    }
+
+    fn held(&self, _: &ChangeName) -> Option<DocumentId> {
+        None
+    }
+
+    fn named(&self, beginning: &Beginning) -> Option<(ChangeName, DocumentId)> {
+        self.opened.get(beginning).copied()
     }
 }
 
@@ -88,7 +153,7 @@ impl Records {
         let certificate = self.roster.certificate(reader)?;
         let theirs = self.ledger.peer_frontier(&certificate.body.keys.transport).ok().flatten();
         let changes = Known { records: self, run: Some(run), theirs: theirs.unwrap_or_default() };
-        let header = self.header_at(run.log, run.first_sequence);
+        let header = header_at(self.practice(), run.log, run.first_sequence);
         let entries = (0..).zip(&run.items);
         let entries = entries.map(|(at, item)| (header(at, item), item.payload.as_slice()));
         Some(JointRun::of(run, Block::of(keys, &changes, entries)?.pack()?))
@@ -109,7 +174,7 @@ impl Records {
         }
         match opened {
             Ok((run, changes)) => {
-                self.joint.remember(changes);
+                self.joint.opener.recent().remember(changes);
                 Ok(Some(run))
             }
             Err(error) => {
@@ -124,25 +189,47 @@ impl Records {
         &self,
         joint: &JointRun,
     ) -> Result<(Run, Vec<(ChangeName, DocumentId)>), VaultError> {
-        let JointRun { log, first_sequence, previous, signature, block } = joint;
-        let (log, first_sequence, previous) = (*log, *first_sequence, *previous);
         let keys = &self.charts.as_ref().ok_or(VaultError::NotAuthentic)?.keys;
         let changes = Known { records: self, run: None, theirs: Frontier::default() };
-        let header = self.header_at(log, first_sequence);
-        let unpacked = Block::unpack(block)?.items(keys, &changes, header)?;
-        let run =
-            Run { log, first_sequence, previous, items: unpacked.items, signature: *signature };
-        match run.clone().verify(self.practice()) {
-            Ok(_) => Ok((run, unpacked.changes)),
-            Err(_) => Err(VaultError::CommitmentMismatch),
-        }
+        made_again(self.practice(), keys, &changes, joint)
     }
 
-    /// The header of an item of a run, as far as its seal is bound to it: not to the entry before.
-    fn header_at(&self, log: LogId, first: u64) -> impl Fn(u64, &RunItem) -> Header + use<> {
-        let practice = self.practice();
-        move |at, item| item.header(practice, log, first.wrapping_add(at), EntryId::ZERO)
+    /// Opens joint runs on other threads, from what came lately.
+    pub fn opener(&self) -> Opener {
+        self.joint.opener.clone()
     }
+}
+
+/// The run that its author signed, and its changes.
+fn made_again(
+    practice: PracticeId,
+    keys: &KeyBook,
+    changes: &dyn Changes,
+    joint: &JointRun,
+) -> Result<(Run, Vec<(ChangeName, DocumentId)>), VaultError> {
+    let JointRun { log, first_sequence, previous, signature, block } = joint;
+    let (log, first_sequence, previous) = (*log, *first_sequence, *previous);
+    let header = header_at(practice, log, first_sequence);
+    let unpacked = Block::unpack(block)?.items(keys, changes, header)?;
+    let run = Run { log, first_sequence, previous, items: unpacked.items, signature: *signature };
+    match run.clone().verify(practice) {
+        Ok(_) => Ok((run, unpacked.changes)),
+        Err(_) => Err(VaultError::CommitmentMismatch),
+    }
+}
+
+/// The header of an item of a run, as far as its seal is bound to it: not to the entry before.
+fn header_at(
+    practice: PracticeId,
+    log: LogId,
+    first: u64,
+) -> impl Fn(u64, &RunItem) -> Header + use<> {
+    move |at, item| item.header(practice, log, first.wrapping_add(at), EntryId::ZERO)
+}
+
+fn parts(change: &[u8]) -> Option<Parts> {
+    let Brief { hash, dependencies, rest } = Brief::of(change)?;
+    Some(Parts { name: hash, dependencies, rest })
 }
 
 /// Which changes are here, and which at the other side.
@@ -169,8 +256,7 @@ impl Known<'_> {
 
 impl Changes for Known<'_> {
     fn parts(&self, change: &[u8]) -> Option<Parts> {
-        let Brief { hash, dependencies, rest } = Brief::of(change)?;
-        Some(Parts { name: hash, dependencies, rest })
+        parts(change)
     }
 
     fn whole(&self, dependencies: &[ChangeName], rest: &[u8]) -> (ChangeName, Vec<u8>) {
@@ -184,8 +270,8 @@ impl Changes for Known<'_> {
     }
 
     fn named(&self, beginning: &Beginning) -> Option<(ChangeName, DocumentId)> {
-        if let Some(opened) = self.records.joint.opened.get(beginning) {
-            return Some(*opened);
+        if let Some(opened) = self.records.joint.opener.recent().named(beginning) {
+            return Some(opened);
         }
         let (name, arrival) =
             self.records.charts.as_ref()?.index.change_named(beginning).ok()??;

@@ -250,10 +250,12 @@ impl Records {
         self.hand_keys();
     }
 
-    /// Lets the ledger open its packs with the keys at hand, or no more.
+    /// Lets the ledger open its packs, and other threads joint runs, with the keys at hand, or no
+    /// more.
     fn hand_keys(&mut self) {
         let practice = self.practice();
         let keys = self.charts.as_ref().map(|charts| charts.keys.clone());
+        self.joint.set_keys(keys.clone().map(|keys| (practice, keys)));
         self.ledger.set_opener(keys.map(|keys| opener(practice, keys)));
     }
 

@@ -1,6 +1,7 @@
 //! The records as a session's replica: what the ledger holds is what peers may have.
 
 use super::replica::{Credentials, Replica, ReplicaError, Stored};
+use crate::records::joint::Opener;
 use crate::records::{Handle, Records, RecordsError};
 use carnet_sync_protocol::certificate::VerifiedCertificate;
 use carnet_sync_protocol::entry::{Run, VerifiedRun};
@@ -29,6 +30,9 @@ pub trait Keeper: Send + Sync + 'static {
 
     /// What each later commit added to the ledger.
     fn advances(&self) -> broadcast::Receiver<LogHeads>;
+
+    /// What opens joint runs without calling on the records.
+    fn opener(&self) -> Opener;
 }
 
 /// The thread that owns the records: what was written is durable when the answer comes.
@@ -42,6 +46,10 @@ impl Keeper for Handle {
 
     fn advances(&self) -> broadcast::Receiver<LogHeads> {
         Self::advances(self)
+    }
+
+    fn opener(&self) -> Opener {
+        Self::opener(self)
     }
 }
 
@@ -97,6 +105,10 @@ impl<K: Keeper> Replica for K {
         peer: &TransportKey,
         joint: JointRun,
     ) -> Result<Option<Run>, ReplicaError> {
+        // Here, while the thread that owns the records does something else.
+        if let Some(run) = self.opener().open(&joint) {
+            return Ok(Some(run));
+        }
         let peer = *peer;
         ask(self, move |records| records.open_joint(&peer, &joint))
     }
