@@ -110,7 +110,21 @@ pub struct Block {
     #[serde(deserialize_with = "at_most::<_, _, RUN_ENTRIES_MAX>")]
     length: Vec<u32>,
     /// The changes, what is left of them, or payloads, one after another.
+    #[serde(with = "whole")]
     text: Vec<u8>,
+}
+
+/// Bytes encoded as they lie and not one by one, which gives the same encoding.
+mod whole {
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub fn serialize<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(bytes)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
+        <&[u8]>::deserialize(deserializer).map(<[u8]>::to_vec)
+    }
 }
 
 impl Block {
