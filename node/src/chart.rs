@@ -37,5 +37,5 @@ pub use register::WHOLE;
 pub use resource::{Resource, ResourceError, ResourceKey, is_resource_id, is_resource_type};
 pub use section::{
     CONFIDENTIALITY, Home, Section, VOLUME_RESOURCES_MAX, home, is_restricted, patient_id,
-    section_of,
+    patient_in, section_of,
 };

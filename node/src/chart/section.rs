@@ -2,7 +2,7 @@
 
 use super::grain;
 use super::resource::Resource;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// Resources in one volume of a section; the next one starts a new volume. A document of this
 /// size loads in milliseconds on a small machine, and one edit of it stays cheap.
@@ -83,10 +83,15 @@ fn patient_of(resource: &Resource) -> Option<String> {
     if resource.kind() == "Patient" {
         return Some(resource.id().to_owned());
     }
-    let paths = grain::rule(resource.kind())?.patient;
+    patient_in(resource.kind(), resource.body())
+}
+
+/// The patient to whom what a resource of this type says refers; a Patient refers to nobody.
+pub fn patient_in(kind: &str, body: &Map<String, Value>) -> Option<String> {
+    let paths = grain::rule(kind)?.patient;
     paths.iter().find_map(|path| {
         let mut steps = path.split('.');
-        let first = resource.body().get(steps.next()?)?;
+        let first = body.get(steps.next()?)?;
         patient_at(first, &steps.collect::<Vec<_>>())
     })
 }

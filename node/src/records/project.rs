@@ -6,7 +6,9 @@
 use super::documents::Resident;
 use super::homes::{Homes, Rivalry, Standing};
 use super::{Records, RecordsError, body, duplicates, linked};
-use crate::chart::{ChangeHash, ChartError, Conflict, ConflictValue, ResourceKey, WHOLE, home};
+use crate::chart::{
+    ChangeHash, ChartError, Conflict, ConflictValue, ResourceKey, WHOLE, patient_in,
+};
 use crate::store::index::{Brought, ConflictRow, Index, ResourceRow, Version};
 use crate::store::ledger::{Held, Stamp};
 use carnet_sync_protocol::id::{Channel, DocumentId, EntryId, NodeId};
@@ -163,19 +165,21 @@ impl Records {
         // None when every change that made it is withheld.
         let view = resident.document.view(key);
         let homes = self.charts()?.index.homes(&key.kind, &key.id)?;
+        let is_new = homes.is_empty();
         let mut views: Vec<Standing> = view.map(|view| (*document, view)).into_iter().collect();
         for other in homes.iter().filter(|other| *other != document) {
             let view = self.with_document(other, |_, other| Ok(other.document.view(key)))?;
             views.extend(view.map(|view| (*other, view)));
         }
         views.sort_by_key(|(id, _)| *id);
-        self.index_resource(key, views, stamps)
+        self.index_resource(key, views, is_new, stamps)
     }
 
     fn index_resource(
         &mut self,
         key: &ResourceKey,
         mut views: Vec<Standing>,
+        is_new: bool,
         stamps: &mut Stamps,
     ) -> Result<(), RecordsError> {
         // Conflicts in a home that was left stay open too: what was said there beside the move.
@@ -215,8 +219,11 @@ impl Records {
         };
         let index = &mut self.charts_mut()?.index;
         index.put_resource(&row, &documents)?;
-        index.replace_conflicts(&key.kind, &key.id, &rows)?;
-        super::search::index_terms(index, key, &view.body, view.deleted)?;
+        // Of what is new nothing is there to be replaced.
+        if !(is_new && rows.is_empty()) {
+            index.replace_conflicts(&key.kind, &key.id, &rows)?;
+        }
+        super::search::index_terms(index, key, &view.body, (view.deleted, is_new))?;
         match key.kind.as_str() {
             "Patient" if view.deleted => duplicates::forget_patient(index, &key.id),
             "Patient" => duplicates::index_patient(index, &key.id, &view.body, registered),
@@ -390,7 +397,7 @@ impl Records {
 
 /// Takes out of the index by what a resource was found that nobody has written any more.
 fn forget(index: &mut Index, key: &ResourceKey) -> Result<(), RecordsError> {
-    super::search::index_terms(index, key, &Value::Null, true)?;
+    super::search::index_terms(index, key, &Value::Null, (true, false))?;
     match key.kind.as_str() {
         "Patient" => duplicates::forget_patient(index, &key.id),
         "Linkage" => Ok(index.put_linkage(&key.id, &[])?),
@@ -422,5 +429,5 @@ fn patient_of(key: &ResourceKey, body: &Value) -> Option<String> {
     if key.kind == "Patient" {
         return Some(key.id.clone());
     }
-    crate::chart::Resource::with_id(body.clone(), &key.id).ok().and_then(|r| home(&r).patient)
+    patient_in(&key.kind, body.as_object()?)
 }

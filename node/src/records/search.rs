@@ -83,16 +83,18 @@ pub(super) fn patient_hit(row: &ResourceRow, body: &Value, site: String, score: 
     }
 }
 
-/// Keeps the search terms of one resource.
+/// Keeps the search terms of one resource: whether it is deleted, and whether it is new to the index.
 pub(super) fn index_terms(
     index: &mut Index,
     key: &ResourceKey,
     body: &Value,
-    deleted: bool,
+    (deleted, is_new): (bool, bool),
 ) -> Result<(), RecordsError> {
     let identifiers = if deleted { Vec::new() } else { identifiers(body) };
-    index.put_identifiers(&key.kind, &key.id, &identifiers)?;
     if key.kind != "Patient" {
+        if !(is_new && identifiers.is_empty()) {
+            index.put_identifiers(&key.kind, &key.id, &identifiers)?;
+        }
         return Ok(());
     }
     if deleted {
