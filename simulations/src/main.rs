@@ -53,6 +53,11 @@ enum Command {
     DiskFull(real::failing::Arguments),
     /// Import and sync many charts on two small machines
     Memory(real::memory::Arguments),
+    /// Cut the power of an emulated machine, again and again; needs QEMU and a kernel
+    Power(real::power::Arguments),
+    /// What runs in that machine
+    #[command(hide = true)]
+    PowerGuest(real::power::guest::Arguments),
     /// Lose a node, and restore it from one of its backups, again and again
     Restores(real::restores::Arguments),
     /// Lie to a node over QUIC, and see that it believes nothing
@@ -86,6 +91,8 @@ fn main() -> ExitCode {
         Command::CrashPoints(arguments) => real::failing::crash_points(&arguments),
         Command::DiskFull(arguments) => real::failing::disk_full(&arguments),
         Command::Memory(arguments) => real::memory::run(&arguments),
+        Command::Power(arguments) => real::power::run(&arguments),
+        Command::PowerGuest(arguments) => real::power::guest::run(&arguments),
         Command::Restores(arguments) => real::restores::run(&arguments),
         Command::Liars(arguments) => liars::run(&arguments),
         Command::Mutate(arguments) => mutate::run(&arguments),

@@ -11,6 +11,7 @@ pub mod cuts;
 mod disk;
 pub mod failing;
 pub mod memory;
+pub mod power;
 mod program;
 mod promises;
 pub mod restores;

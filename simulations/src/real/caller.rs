@@ -1,7 +1,7 @@
 //! Somebody who works at a node: new notes, edits, whole patients, one after another.
 
 use super::Outcome;
-use super::promises::{Promises, note};
+use super::promises::{Promises, Word, note};
 use super::site::{Site, ask};
 use crate::chance::Chance;
 use carnet_node::sample::{Generator, Size};
@@ -22,6 +22,8 @@ pub struct Caller {
     chance: Chance,
     generator: Generator,
     number: u64,
+    /// Tells each word to somebody else too, who outlives this machine.
+    pub aloud: Option<fn(&Word)>,
     /// What was acknowledged to it.
     pub promises: Promises,
 }
@@ -31,7 +33,15 @@ impl Caller {
     pub fn new(site: &Site, name: String, mut chance: Chance) -> Self {
         let generator = Generator::new(chance.next(), SAMPLE_DAY_MS);
         let (dir, folder) = (site.dir(), site.beside("files"));
-        Self { dir, folder, name, chance, generator, number: 0, promises: Promises::default() }
+        let promises = Promises::default();
+        Self { dir, folder, name, chance, generator, number: 0, aloud: None, promises }
+    }
+
+    fn say(&mut self, word: Word) {
+        if let Some(aloud) = self.aloud {
+            aloud(&word);
+        }
+        self.promises.hear(word);
     }
 
     /// Works until told to stop, or nobody answers.
@@ -53,7 +63,7 @@ impl Caller {
         fs::write(&file, bundle.to_string())?;
         match ask(&self.dir, Request::Import { files: vec![file] }).await {
             Ok((told, _)) if told["failed"] == 0 && told["skipped"] == 0 => {
-                self.promises.kept_bundle(&bundle);
+                self.say(Word::bundle(&bundle));
                 Ok(true)
             }
             Ok((told, _)) => Err(format!("an invented patient was refused: {told}").into()),
@@ -84,10 +94,10 @@ impl Caller {
     }
 
     async fn send(&mut self, id: &str, text: &str, request: Request) -> bool {
-        self.promises.sent(id, text);
+        self.say(Word::Sent { id: id.to_owned(), text: text.to_owned() });
         let done = ask(&self.dir, request).await.is_ok();
         if done {
-            self.promises.kept(id, text);
+            self.say(Word::Kept { id: id.to_owned(), text: text.to_owned() });
         }
         done
     }

@@ -1,5 +1,6 @@
 //! What a node has acknowledged, and whether it keeps it.
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,28 +23,26 @@ pub struct Promises {
     pub acknowledged: u64,
 }
 
+/// What is said of a promise to whoever keeps count of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Word {
+    /// A note's text is about to be sent.
+    Sent { id: String, text: String },
+    /// It was acknowledged.
+    Kept { id: String, text: String },
+    /// A bundle was acknowledged: its resources, as `Type/id`.
+    Bundle(Vec<String>),
+}
+
 /// A note as FHIR.
 pub fn note(id: &str, text: &str) -> Value {
     json!({"resourceType": "Basic", "id": id, "code": {"text": text}})
 }
 
-impl Promises {
-    /// A text is about to be sent.
-    pub fn sent(&mut self, id: &str, text: &str) {
-        self.notes.entry(id.to_owned()).or_default().sent.insert(text.to_owned());
-    }
-
-    /// It was acknowledged.
-    pub fn kept(&mut self, id: &str, text: &str) {
-        self.acknowledged += 1;
-        let note = self.notes.entry(id.to_owned()).or_default();
-        note.kept = Some(text.to_owned());
-        note.sent.clear();
-    }
-
-    /// A bundle was acknowledged.
-    pub fn kept_bundle(&mut self, bundle: &Value) {
-        self.acknowledged += 1;
+impl Word {
+    /// That this bundle was acknowledged.
+    pub fn bundle(bundle: &Value) -> Self {
+        let mut resources = Vec::new();
         for entry in bundle["entry"].as_array().into_iter().flatten() {
             // One that the receiver had already keeps the id that it had.
             if entry["request"]["ifNoneExist"].is_string() {
@@ -53,9 +52,46 @@ impl Promises {
             if let (Some(kind), Some(id)) =
                 (entry["resource"]["resourceType"].as_str(), urn.strip_prefix("urn:uuid:"))
             {
-                self.bundles.insert(format!("{kind}/{id}"));
+                resources.push(format!("{kind}/{id}"));
             }
         }
+        Self::Bundle(resources)
+    }
+}
+
+impl Promises {
+    /// Takes note of a word.
+    pub fn hear(&mut self, word: Word) {
+        match word {
+            Word::Sent { id, text } => {
+                self.notes.entry(id).or_default().sent.insert(text);
+            }
+            Word::Kept { id, text } => {
+                self.acknowledged += 1;
+                let note = self.notes.entry(id).or_default();
+                note.kept = Some(text);
+                note.sent.clear();
+            }
+            Word::Bundle(resources) => {
+                self.acknowledged += 1;
+                self.bundles.extend(resources);
+            }
+        }
+    }
+
+    /// A text is about to be sent.
+    pub fn sent(&mut self, id: &str, text: &str) {
+        self.hear(Word::Sent { id: id.to_owned(), text: text.to_owned() });
+    }
+
+    /// It was acknowledged.
+    pub fn kept(&mut self, id: &str, text: &str) {
+        self.hear(Word::Kept { id: id.to_owned(), text: text.to_owned() });
+    }
+
+    /// A bundle was acknowledged.
+    pub fn kept_bundle(&mut self, bundle: &Value) {
+        self.hear(Word::bundle(bundle));
     }
 
     /// What this one promises, and what the other has sent since as that which may be there too: for

@@ -23,7 +23,9 @@ const PATIENCE: Duration = Duration::from_secs(600);
 /// See the head of the file.
 pub struct Site {
     program: PathBuf,
-    root: TempDir,
+    root: PathBuf,
+    /// Removes everything at the end.
+    temporary: Option<TempDir>,
     /// The address that peers call; always the same.
     pub address: String,
     /// The disk that the process runs on; the machine's own if none is set.
@@ -34,10 +36,19 @@ pub struct Site {
 impl Site {
     /// A place without a node.
     pub fn new(program: &Path) -> Outcome<Self> {
+        let folder = tempfile::tempdir()?;
+        let mut site = Self::at(program, folder.path())?;
+        site.temporary = Some(folder);
+        Ok(site)
+    }
+
+    /// A place that was there before and stays, with or without a node.
+    pub fn at(program: &Path, root: &Path) -> Outcome<Self> {
         let port = UdpSocket::bind("127.0.0.1:0")?.local_addr()?.port();
         Ok(Self {
             program: program.to_owned(),
-            root: tempfile::tempdir()?,
+            root: root.to_owned(),
+            temporary: None,
             address: format!("127.0.0.1:{port}"),
             disk: None,
             child: None,
@@ -47,9 +58,15 @@ impl Site {
     /// The first node of a practice.
     pub fn found(program: &Path) -> Outcome<Self> {
         let site = Self::new(program)?;
-        let founding = ["--practice", "P", "--site", "Ziguinchor", "--unlock", "keyfile"];
-        site.run(&[&["init"], &founding[..]].concat())?;
+        site.init()?;
         Ok(site)
+    }
+
+    /// Founds a practice here.
+    pub fn init(&self) -> Outcome<()> {
+        let founding = ["--practice", "P", "--site", "Ziguinchor", "--unlock", "keyfile"];
+        self.run(&[&["init"], &founding[..]].concat())?;
+        Ok(())
     }
 
     /// A node that joins this one, which must be running.
@@ -63,18 +80,20 @@ impl Site {
 
     /// The node's directory.
     pub fn dir(&self) -> PathBuf {
-        self.root.path().join("node")
+        self.root.join("node")
     }
 
     /// Leaves everything where it is, to be looked at.
     pub fn keep(&mut self) -> PathBuf {
-        self.root.disable_cleanup(true);
+        if let Some(folder) = &mut self.temporary {
+            folder.disable_cleanup(true);
+        }
         self.dir()
     }
 
     /// A folder beside it.
     pub fn beside(&self, name: &str) -> PathBuf {
-        self.root.path().join(name)
+        self.root.join(name)
     }
 
     /// The program, ready to be told what to do here; nothing of the tester's account has a part.
@@ -86,8 +105,8 @@ impl Site {
             }
         }
         command
-            .env("HOME", self.root.path())
-            .env("XDG_CONFIG_HOME", self.root.path().join("config"))
+            .env("HOME", &self.root)
+            .env("XDG_CONFIG_HOME", self.root.join("config"))
             .env("CARNET_LANG", "en")
             .env_remove("CREDENTIALS_DIRECTORY")
             .arg("--dir")
