@@ -29,7 +29,7 @@ pub use document::{
     Applied, ChangeHash, ChartError, Choice, Conflict, ConflictValue, Document, Edit, Inspected,
     Version, View, Written, inspect,
 };
-pub use fold::Folded;
+pub use fold::{FOLDED_MAX, Folded};
 pub use grain::{Grain, grain, guarded, merging_table};
 pub use hostile::Refusal;
 pub use json::{VALUES_MAX, canonical, parse_json, parse_json_within, values_in};

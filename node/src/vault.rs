@@ -28,7 +28,7 @@ pub use founding::{Founded, Founding, found};
 pub use keyring::backup::{BackupKey, BackupReader, BackupWriter, RestoredKeyring};
 pub use keyring::binding::Binding;
 pub use keyring::{Keyring, Protection, Unlocked};
-pub use packs::{PACK_BYTES_MAX, PackPlace, open_pack, seal_pack};
+pub use packs::{PACK_BYTES_MAX, PackPlace, open_pack, seal_pack, seal_pack_frame};
 pub use practice_file::{export_practice_key, import_practice_key};
 pub use pseudonym::PseudonymKey;
 pub use recovery::RecoveryCode;

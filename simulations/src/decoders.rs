@@ -25,7 +25,7 @@ use carnet_sync_protocol::message::{JoinAnswer, JoinRequest, Message};
 use carnet_sync_protocol::receipt::StoredReceipt;
 use carnet_sync_protocol::wire;
 use samples::Samples;
-use sealing::Seal;
+use sealing::{Packs, Seal};
 use std::cell::RefCell;
 use std::str::FromStr;
 
@@ -86,6 +86,7 @@ pub fn decoders(seed: u64) -> Outcome<Vec<Decoder>> {
     all.extend(joint_runs(&samples));
     all.extend(statements(&samples));
     all.extend(charts(&samples)?);
+    all.extend(packs(&samples)?);
     all.extend(files(&samples)?);
     all.extend(local::decoders(&samples)?);
     Ok(all)
@@ -219,6 +220,19 @@ fn charts(samples: &Samples) -> Outcome<Vec<Decoder>> {
                 *document = Document::load(&base, actor).expect("it was read before");
             }
             applied
+        }),
+    ])
+}
+
+/// What a compaction made.
+fn packs(samples: &Samples) -> Outcome<Vec<Decoder>> {
+    let (sealed, within) = (Packs::over(samples)?, Packs::over(samples)?);
+    let contents = sealed.contents(samples);
+    let packs = vec![sealed.seal(&contents)?];
+    Ok(vec![
+        decoder("pack", Form::Bytes, packs, move |bytes| sealed.open(bytes)),
+        decoder("pack, unpacked", Form::Bytes, vec![contents], move |bytes| {
+            within.seal(bytes).is_ok_and(|pack| within.open(&pack))
         }),
     ])
 }

@@ -6,21 +6,29 @@
 //! out byte for byte stands as it is, so anything can be folded.
 
 use super::change::Brief;
+use carnet_sync_protocol::wire::at_most;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 const HASH_BYTES: usize = 32;
 
+/// The most changes that are folded together, and the most names in them, each of which takes 32
+/// bytes of a change: a byte that is read can stand for as many.
+pub const FOLDED_MAX: usize = 1 << 16;
+
 /// Bytes side by side, each column by itself, since like next to like compresses best.
 #[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Folded {
     /// By change: 0 if it stands as it is, else one more than the number of changes that it names.
+    #[serde(deserialize_with = "at_most::<_, _, FOLDED_MAX>")]
     names: Vec<u32>,
     /// By name: how many places before, or 0 if it stands among the hashes.
+    #[serde(deserialize_with = "at_most::<_, _, FOLDED_MAX>")]
     back: Vec<u32>,
     /// The names of changes that are not here.
     hashes: Vec<u8>,
     /// By change: how many bytes of the text are its.
+    #[serde(deserialize_with = "at_most::<_, _, FOLDED_MAX>")]
     lengths: Vec<u32>,
     text: Vec<u8>,
 }
@@ -31,7 +39,8 @@ impl Folded {
         let mut folded = Self::default();
         let mut places: BTreeMap<[u8; HASH_BYTES], usize> = BTreeMap::new();
         for (place, change) in changes.into_iter().enumerate() {
-            let brief = Brief::of(change);
+            let room = FOLDED_MAX - folded.back.len();
+            let brief = Brief::of(change).filter(|brief| brief.dependencies.len() <= room);
             let count = brief.as_ref().map_or(0, |brief| brief.dependencies.len() as u32 + 1);
             folded.names.push(count);
             for name in brief.iter().flat_map(|brief| &brief.dependencies) {
@@ -99,6 +108,7 @@ mod tests {
     use super::*;
     use automerge::transaction::Transactable;
     use automerge::{ActorId, AutoCommit, ROOT};
+    use carnet_sync_protocol::wire;
 
     /// The changes of two who write in turns and at once.
     fn changes() -> Vec<Vec<u8>> {
@@ -155,6 +165,20 @@ mod tests {
         others.push(long);
         assert_eq!(fold(&others).unfold(), Some(others));
         assert_eq!(fold(&[]).unfold(), Some(vec![]));
+    }
+
+    #[test]
+    fn what_names_too_many_stands_as_it_is() {
+        let sound = changes();
+        let rest = Brief::of(&sound[0]).unwrap().rest;
+        let (_, long) = Brief::change(&vec![[1; HASH_BYTES]; FOLDED_MAX - 3], &rest);
+        let all = [sound, vec![long.clone(), long]].concat();
+        let folded = fold(&all);
+        assert!(folded.back.len() <= FOLDED_MAX);
+        let read: Folded = wire::decode(&wire::encode(&folded)).unwrap();
+        assert_eq!(read.unfold(), Some(all));
+        let longer = Folded { back: vec![1; FOLDED_MAX + 1], ..Folded::default() };
+        assert!(wire::decode::<Folded>(&wire::encode(&longer)).is_err());
     }
 
     #[test]

@@ -12,7 +12,7 @@
 
 use super::{Records, RecordsError};
 use crate::access::{Action, Permit};
-use crate::chart::Folded;
+use crate::chart::{FOLDED_MAX, Folded};
 use crate::identity::roster::Standing;
 use crate::store::ledger::{
     Acknowledged, Group, Held, NewPack, OpenPack, Opener, Opening, Pack, Slot,
@@ -28,6 +28,9 @@ use std::collections::BTreeMap;
 
 /// The longest payload that is packed: a longer one gains little from its neighbours.
 const PAYLOAD_BYTES_MAX: u64 = 64 << 10;
+
+/// Entries of one pack, however short they are: what is opened has its bound too.
+const PACK_ENTRIES_MAX: usize = FOLDED_MAX / 8;
 
 /// Bytes of payloads packed in one call: a fraction of a second, in which others wait.
 const SLICE_BYTES: u64 = 64 << 10;
@@ -105,6 +108,7 @@ impl Compaction {
 #[derive(Serialize, Deserialize)]
 struct Contents {
     /// By change: how far the arrival of its entry is from the one before.
+    #[serde(deserialize_with = "wire::at_most::<_, _, FOLDED_MAX>")]
     arrivals: Vec<u64>,
     changes: Folded,
 }
@@ -371,7 +375,9 @@ impl Records {
                 }
             }
             batch.add(held, change);
-            if batch.bytes >= compaction.thrift.pack_bytes {
+            if batch.bytes >= compaction.thrift.pack_bytes
+                || batch.entries.len() == PACK_ENTRIES_MAX
+            {
                 packs.push(std::mem::take(&mut batch).seal(practice, key)?);
             }
         }

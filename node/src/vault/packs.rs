@@ -45,13 +45,18 @@ pub fn seal_pack(
     if bytes.len() > PACK_BYTES_MAX {
         return Err(VaultError::TooLarge { max: PACK_BYTES_MAX });
     }
-    let mut text = compress::pack_densely(bytes);
+    Ok(seal_pack_frame(key, place, compress::pack_densely(bytes), padded))
+}
+
+/// Seals what is compressed already, whatever it holds: for tools that alter it, too.
+pub fn seal_pack_frame(key: &EpochKey, place: &PackPlace, frame: Vec<u8>, padded: bool) -> Vec<u8> {
+    let mut text = frame;
     pad(&mut text, padded);
     let associated = place.associated_data();
     let nonce = key.commit_pack(&associated, &text);
     let mut sealed = nonce.to_vec();
     sealed.extend(cipher::encrypt(&key.pack_key(), &nonce, &associated, &text));
-    Ok(sealed)
+    sealed
 }
 
 /// Opens what [`seal_pack`] sealed in this place.

@@ -5,11 +5,14 @@ use crate::bombs::node::zeros;
 use carnet_node::audit::{AuditBatch, AuditEvent, AuditOutcome};
 use carnet_node::base::environment::Environment;
 use carnet_node::identity::EnrolmentAnswer;
+use carnet_node::identity::statement::EpochKind;
 use carnet_node::identity::text::to_text;
+use carnet_node::records::compact::opener;
 use carnet_node::records::import::{Import, Source};
+use carnet_node::store::ledger::{Opening, Pack};
 use carnet_node::vault::block::Block;
 use carnet_node::vault::sealed::seal_frame;
-use carnet_node::vault::{self, EpochKey};
+use carnet_node::vault::{self, EpochKey, KeyBook, PackPlace};
 use carnet_simulations::practice::Node;
 use carnet_sync_protocol::entry::{Codec, Header, HybridTime};
 use carnet_sync_protocol::id::{
@@ -29,7 +32,7 @@ const fn place(name: &'static str, mib: u64, size_max: u64, set_off: fn(u64) -> 
 }
 
 /// All of them.
-pub(super) const PLACES: [Place; 15] = [
+pub(super) const PLACES: [Place; 19] = [
     place("a sealed payload", 64, 2 * GIB, |size| payload(zstd_frame(size, true)?)),
     place("a sealed payload that hides its size", 64, 2 * GIB, |size| {
         payload(zstd_frame(size, false)?)
@@ -47,6 +50,21 @@ pub(super) const PLACES: [Place; 15] = [
         bytes.extend_from_slice(&wire::encode(&size));
         bytes.resize(bytes.len() + size as usize, 0);
         block(zstd::bulk::compress(&bytes, 3)?)
+    }),
+    place("a pack", 64, 2 * GIB, |size| pack(zstd_frame(size, true)?)),
+    place("a pack that hides its size", 64, 2 * GIB, |size| pack(zstd_frame(size, false)?)),
+    // A byte for an item of a list that takes twenty-four, or a name of thirty-two; no more is
+    // unpacked.
+    place("a pack of empty changes", 64, 2 * MIB, |size| {
+        let none = || vec![0_u32; size as usize];
+        let folded = (none(), [0_u32; 0], [0_u8; 0], none(), [0_u8; 0]);
+        pack_of(&wire::encode(&(vec![1_u64; size as usize], folded)))
+    }),
+    place("a pack of changes that name others", 64, 4 * MIB, |size| {
+        let names = size as u32 - 1;
+        let named =
+            (vec![1_u32, names], vec![1_u32; names as usize], [0_u8; 0], [0_u32; 2], [0_u8; 0]);
+        pack_of(&wire::encode(&([1_u64; 2].as_slice(), named)))
     }),
     place("a body in the index", 80, 2 * GIB, |size| {
         let frame = zstd_frame(size, true)?;
@@ -113,6 +131,30 @@ fn block(frame: Vec<u8>) -> Outcome {
     let done = told(|| Block::unpack(&frame));
     must("a bomb is refused", done.refused.is_some())?;
     Ok(done)
+}
+
+/// A pack whose contents compress as those of any other do.
+fn pack_of(contents: &[u8]) -> Outcome {
+    pack(zstd::bulk::compress(contents, 3)?)
+}
+
+/// A pack that somebody sealed who has the key and the disk.
+fn pack(frame: Vec<u8>) -> Outcome {
+    let node = Node::found(1).map_err(|error| error.to_string())?;
+    let roster = node.records.roster();
+    let unlocked = node.unlocked().map_err(|error| error.to_string())?;
+    let book = KeyBook::read(roster, unlocked.hpke());
+    let (epoch, key) = book.current(roster, EpochKind::General).ok_or("there is no epoch")?;
+    let (practice, document) = (node.records.practice(), DocumentId([5; 16]));
+    let place = PackPlace { practice, epoch, document };
+    let bytes = vault::seal_pack_frame(key, &place, frame, false);
+    let opener = opener(practice, book.clone());
+    let pack = Pack { document, epoch, bytes };
+    Ok(told(|| match opener.open(&pack) {
+        Opening::Open(_) => Ok(()),
+        Opening::NoKey => Err("its key is missing"),
+        Opening::Damaged => Err("damaged"),
+    }))
 }
 
 fn audit(size: u64) -> Outcome {
