@@ -18,6 +18,8 @@ pub mod restores;
 mod site;
 
 use std::error::Error;
+use std::fs;
+use std::path::Path;
 
 /// What a campaign comes to.
 pub type Outcome<T> = Result<T, Box<dyn Error>>;
@@ -33,4 +35,16 @@ pub fn now_ms() -> u64 {
 /// Waits.
 pub fn pause(ms: u64) {
     std::thread::sleep(std::time::Duration::from_millis(ms));
+}
+
+/// Copies the files of a folder into a new one.
+pub fn copy(from: &Path, to: &Path) -> Outcome<()> {
+    fs::create_dir(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        if entry.file_type()?.is_file() {
+            fs::copy(entry.path(), to.join(entry.file_name()))?;
+        }
+    }
+    Ok(())
 }

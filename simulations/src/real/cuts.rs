@@ -11,7 +11,7 @@ use super::disk::{Cut, Disk, Slot};
 use super::program::{self, Program};
 use super::promises::Promises;
 use super::site::Site;
-use super::{Outcome, now_ms};
+use super::{Outcome, copy, now_ms};
 use crate::chance::Chance;
 use carnet_node::service::request::Request;
 use serde_json::{Value, json};
@@ -266,15 +266,4 @@ async fn control(carnet: &Path, layer: Option<&Path>, mut chance: Chance) -> Out
         return Ok(true);
     }
     Ok(!caller.promises.broken(&site.resources().await?).is_empty())
-}
-
-fn copy(from: &Path, to: &Path) -> Outcome<()> {
-    fs::create_dir(to)?;
-    for entry in fs::read_dir(from)? {
-        let entry = entry?;
-        if entry.file_type()?.is_file() {
-            fs::copy(entry.path(), to.join(entry.file_name()))?;
-        }
-    }
-    Ok(())
 }

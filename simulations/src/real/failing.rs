@@ -13,12 +13,13 @@ use super::disk::{Cut, Disk, Slot};
 use super::program::{self, Program};
 use super::promises::{Promises, note};
 use super::site::Site;
-use super::{Outcome, now_ms, pause};
+use super::{Outcome, copy, now_ms, pause};
 use crate::chance::Chance;
 use carnet_node::sample::{Generator, Size};
 use carnet_node::service::error::{CommandError, ErrorKind};
 use carnet_node::service::request::{Opener, Request};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 use steps::Step;
@@ -69,6 +70,8 @@ struct Findings {
     opened_by_hand: u64,
     reads_answered: u64,
     reads_refused: u64,
+    /// How far compactions were when the power was cut, and how often.
+    reached: BTreeMap<&'static str, u64>,
     flaws: Vec<String>,
 }
 
@@ -84,6 +87,7 @@ impl Findings {
             "opened_by_hand": self.opened_by_hand,
             "reads_answered": self.reads_answered,
             "reads_refused": self.reads_refused,
+            "compactions_cut": self.reached,
             "flaws": self.flaws,
             "seconds": (now_ms() - begun) / 1000,
         })
@@ -214,13 +218,7 @@ impl Bench {
 
     fn begin<'a>(&self, fault: Fault, findings: &'a mut Findings) -> Outcome<Case<'a>> {
         let mut site = Site::new(&self.carnet)?;
-        fs::create_dir(site.dir())?;
-        for entry in fs::read_dir(self.template.dir())? {
-            let entry = entry?;
-            if entry.file_type()?.is_file() {
-                fs::copy(entry.path(), site.dir().join(entry.file_name()))?;
-            }
-        }
+        copy(&self.template.dir(), &site.dir())?;
         let disk = Disk::new(&self.layer, &site.dir(), &site.beside("disk"))?;
         disk.settle()?;
         match fault {

@@ -2,11 +2,14 @@
 
 use super::Findings;
 use crate::chance::Chance;
-use crate::real::Outcome;
 use crate::real::disk::{Cut, Disk, Slot};
 use crate::real::promises::note;
 use crate::real::site::Site;
+use crate::real::{Outcome, copy};
+use carnet_node::store::Ledger;
+use serde_json::json;
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
@@ -21,12 +24,18 @@ pub enum Step {
     Backup,
     /// A backup is restored: the node is there, or can be restored anew.
     Restore,
+    /// The ledger is packed, slice by slice, and its file written anew: the node shows the same.
+    Compact,
 }
 
 impl Step {
     /// Every one.
-    pub const ALL: [Self; 4] = [Self::Init, Self::Passphrase, Self::Backup, Self::Restore];
+    pub const ALL: [Self; 5] =
+        [Self::Init, Self::Passphrase, Self::Backup, Self::Restore, Self::Compact];
 }
+
+/// Visits of one patient, an entry each: enough for several slices of a compaction.
+const VISITS: usize = 300;
 
 const OLD: &str = "quatre chevaux bleus";
 const NEW: &str = "cinq chevaux rouges";
@@ -39,9 +48,23 @@ struct Scene {
     backup: String,
     /// The directory in which the disk fails.
     home: PathBuf,
+    /// What the node shows, where the step must not change it.
+    digest: Option<String>,
+    /// The ledger's file before the step.
+    ledger: Option<u64>,
 }
 
 impl Scene {
+    /// As it was set before; what takes long is done once.
+    fn again(&self, carnet: &Path) -> Outcome<Self> {
+        let site = Site::new(carnet)?;
+        copy(&self.site.dir(), &site.dir())?;
+        let ledger = Some(fs::metadata(site.dir().join("log.db"))?.ino());
+        let (old, new, backup) = (self.old.clone(), self.new.clone(), self.backup.clone());
+        let (home, digest) = (site.dir(), self.digest.clone());
+        Ok(Self { site, old, new, backup, home, digest, ledger })
+    }
+
     fn set(carnet: &Path, step: Step) -> Outcome<Self> {
         let site = Site::new(carnet)?;
         let folder = site.beside("out");
@@ -62,8 +85,22 @@ impl Scene {
         if matches!(step, Step::Restore) {
             fs::remove_dir_all(site.dir())?;
         }
+        let mut digest = None;
+        if matches!(step, Step::Compact) {
+            let mut files = Vec::new();
+            for n in 0..VISITS {
+                let visit = json!({"resourceType": "Observation", "id": format!("o{n}"),
+                    "status": "final", "subject": {"reference": "Patient/p"},
+                    "code": {"text": "weight"}, "valueQuantity": {"value": 50 + n, "unit": "kg"}});
+                files.push(file(&format!("visit-{n}.json"), &visit.to_string())?);
+            }
+            let names: Vec<&str> = files.iter().map(String::as_str).collect();
+            site.run(&[&["import"][..], &names, &["--passphrase-file", &old]].concat())?;
+            let told = site.run(&["verify", "--passphrase-file", &old])?;
+            digest = told["state_digest"].as_str().map(str::to_owned);
+        }
         let home = if matches!(step, Step::Backup) { folder } else { site.dir() };
-        Ok(Self { site, old, new, backup, home })
+        Ok(Self { site, old, new, backup, home, digest, ledger: None })
     }
 
     fn arguments(&self, step: Step) -> Vec<&str> {
@@ -76,7 +113,33 @@ impl Scene {
             }
             Step::Backup => vec!["backup", &self.backup],
             Step::Restore => [&["restore", "--from", &self.backup][..], &old].concat(),
+            Step::Compact => [&["compact"][..], &old].concat(),
         }
+    }
+
+    /// How far a compaction was when the power was cut.
+    fn reached(&self) -> Outcome<&'static str> {
+        let path = self.site.dir().join("log.db");
+        if self.site.dir().join("log.db.new").exists() {
+            return Ok("while the file was written anew");
+        }
+        if Some(fs::metadata(&path)?.ino()) != self.ledger {
+            return Ok("after the new file took its name");
+        }
+        let packed = Ledger::open_read_only(&path)?.packed()?.entries;
+        Ok(if packed == 0 { "before a slice was kept" } else { "after a slice was kept" })
+    }
+
+    /// Whether the node shows what it did before, and can still be packed.
+    fn is_as_before(&self) -> Outcome<bool> {
+        let told = self.site.run(&["verify", "--passphrase-file", &self.old])?;
+        let done = self.site.run(&self.arguments(Step::Compact))?;
+        let after = self.site.run(&["verify", "--passphrase-file", &self.old])?;
+        let same = |told: &serde_json::Value| {
+            told["ok"] == true && told["state_digest"].as_str() == self.digest.as_deref()
+        };
+        let left = self.site.dir().join("log.db.new").exists();
+        Ok(same(&told) && same(&after) && done["waiting"] == 0 && !left)
     }
 
     /// Whether a passphrase opens the node, which then shows what it held and verifies.
@@ -106,6 +169,11 @@ impl Scene {
                 let new = self.opens(step, &self.new);
                 (old == new).then(|| format!("the old passphrase opens: {old}, the new: {new}"))
             }
+            Step::Compact => match self.is_as_before() {
+                Ok(true) => None,
+                Ok(false) => Some("the node does not show the same".into()),
+                Err(error) => Some(error.to_string()),
+            },
             Step::Backup => {
                 fs::remove_dir_all(self.site.dir())?;
                 let restored = self.site.run(&self.arguments(Step::Restore));
@@ -127,9 +195,19 @@ pub fn crash(
     every: usize,
     findings: &mut Findings,
 ) -> Outcome<()> {
-    let calls = run(carnet, layer, step, 0)?.1;
+    // What takes long to set is set once, and copied.
+    let template = match step {
+        Step::Compact => Some(Scene::set(carnet, step)?),
+        _ => None,
+    };
+    let scene = || match &template {
+        Some(template) => template.again(carnet),
+        None => Scene::set(carnet, step),
+    };
+    let calls = run(scene()?, layer, step, 0, findings)?.1;
+    findings.reached.clear();
     for number in (1..=calls).step_by(every) {
-        let (scene, _) = run(carnet, layer, step, number)?;
+        let (scene, _) = run(scene()?, layer, step, number, findings)?;
         findings.cases += 1;
         findings.hit += 1;
         if let Some(flaw) = scene.flaw(step)? {
@@ -141,8 +219,13 @@ pub fn crash(
 }
 
 /// Takes the step, with the power cut at a call of it; how many calls it has.
-fn run(carnet: &Path, layer: &Path, step: Step, die_at: u64) -> Outcome<(Scene, u64)> {
-    let scene = Scene::set(carnet, step)?;
+fn run(
+    scene: Scene,
+    layer: &Path,
+    step: Step,
+    die_at: u64,
+    findings: &mut Findings,
+) -> Outcome<(Scene, u64)> {
     let disk = Disk::new(layer, &scene.home, &scene.site.beside("disk"))?;
     disk.settle()?;
     disk.set(Slot::DieAt, die_at)?;
@@ -152,6 +235,9 @@ fn run(carnet: &Path, layer: &Path, step: Step, die_at: u64) -> Outcome<(Scene, 
     let calls = disk.get(Slot::Calls)?;
     if die_at == 0 && !ended.success() {
         return Err(format!("{step:?} fails without any fault").into());
+    }
+    if matches!(step, Step::Compact) {
+        *findings.reached.entry(scene.reached()?).or_default() += 1;
     }
     let cut = if die_at.is_multiple_of(2) { Cut::Torn } else { Cut::All };
     disk.cut(cut, &mut Chance::new(die_at))?;
