@@ -386,7 +386,8 @@ impl Records {
         }
         let before = before + replaced.values().sum::<u64>();
         let after: u64 = packs.iter().map(|pack| pack.bytes.len() as u64).sum();
-        if packs.is_empty() || before < after + compaction.thrift.saving {
+        // Without a fresh entry the same would be packed again, and again.
+        if packs.is_empty() || fresh == 0 || before < after + compaction.thrift.saving {
             return Ok(false);
         }
         if !compaction.dry_run {
