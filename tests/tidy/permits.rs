@@ -6,7 +6,7 @@
 use super::{Source, is_word};
 
 /// Functions that hand out and change nothing of a chart.
-const WITHOUT: [(&str, &str); 64] = [
+const WITHOUT: &[(&str, &str)] = &[
     ("init", "founds a practice: there is nothing to see yet"),
     ("restore", "makes a node of ciphertext and the recovery code, which is asked for"),
     ("open", "opens the directory, locked"),
