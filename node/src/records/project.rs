@@ -47,6 +47,25 @@ impl Records {
         if fresh { self.keep_call() } else { Ok(()) }
     }
 
+    /// Brings the index up to date as far as what is critical goes: patients, their allergies,
+    /// problems and medicines. That comes first from a peer, so who looks for a patient waits for
+    /// nothing else.
+    pub(super) fn catch_up_on_critical(&mut self) -> Result<(), RecordsError> {
+        let mut last = 0;
+        // A restricted patient is one too.
+        let frontier = self.ledger.frontier();
+        let logs = frontier.channel(Channel::Critical).chain(frontier.channel(Channel::Restricted));
+        for head in logs.flat_map(|(_, heads)| heads) {
+            let stamp = self.ledger.stamp(&head.id)?;
+            last = last.max(stamp.map_or(0, |stamp| stamp.arrival));
+        }
+        let fresh = self.is_fresh();
+        while self.charts()?.index.applied_until()? < last {
+            self.project_slice()?;
+        }
+        if fresh { self.keep_call() } else { Ok(()) }
+    }
+
     /// Projects the next entries.
     pub fn project_slice(&mut self) -> Result<(), RecordsError> {
         self.begin()?;

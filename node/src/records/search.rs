@@ -42,7 +42,7 @@ impl Records {
         limit: usize,
     ) -> Result<Vec<PatientHit>, RecordsError> {
         self.require(permit, Action::Search)?;
-        self.catch_up()?;
+        self.catch_up_on_critical()?;
         let index = &self.charts()?.index;
         let judge = self.judge(permit);
         let mut hits = Vec::new();

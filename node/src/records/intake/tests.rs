@@ -335,3 +335,30 @@ fn a_conflict_that_the_index_does_not_list_is_found_by_verify() {
     index.replace_conflicts("Patient", "p", &[]).unwrap();
     assert_eq!(problems(&mut a), (0, 1));
 }
+
+#[test]
+fn who_looks_for_a_patient_does_not_wait_for_what_is_less_urgent() {
+    let mut a = found();
+    let mut b = join(&mut a, 2);
+    let write = operator_permit(Action::Write);
+    let mut put = |body: serde_json::Value| {
+        a.records.put(&write, &Resource::from_value(body).unwrap()).unwrap();
+    };
+    put(json!({"resourceType": "Patient", "id": "p", "name": [{"family": "Diatta"}]}));
+    for number in 0..600 {
+        put(json!({"resourceType": "Observation", "id": format!("o{number}"),
+            "status": "final", "subject": {"reference": "Patient/p"}, "code": {"text": "weight"}}));
+    }
+    a.records.commit().unwrap();
+    for channel in [Channel::Control, Channel::Critical, Channel::Restricted, Channel::Clinical] {
+        carry(&a, &mut b, channel);
+    }
+    let search = operator_permit(Action::Search);
+    let found = b.records.search_patients(&search, "diatta", 5).unwrap();
+    assert_eq!(found.len(), 1);
+    assert!(b.records.has_backlog().unwrap());
+    // What is read is whole.
+    let key = ResourceKey::new("Observation", "o599").unwrap();
+    b.records.read(&operator_permit(Action::Read), &key).unwrap();
+    assert!(!b.records.has_backlog().unwrap());
+}
