@@ -117,6 +117,10 @@ pub struct Facts {
 impl Facts {
     /// A commit at a node.
     pub fn committed(&mut self, at: usize, node: NodeId, news: &Advance) -> Result<(), Flaw> {
+        // Whose clone wrote more in one commit than they had is seen to be forked only by who holds
+        // both branches.
+        let forked = news.iter().filter(|(_, heads)| heads.len() > 1);
+        self.forked.extend(forked.map(|(log, _)| *log));
         for (log, heads) in news.iter().filter(|(log, _)| log.author.node == node) {
             let known = self.committed.entry(*log).or_default();
             for head in heads {

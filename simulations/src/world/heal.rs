@@ -25,9 +25,6 @@ impl World {
             let life = self.clinics[at].life;
             self.schedule(self.now + 100, Event::Unlock { clinic: at, life });
         }
-        let active = self.active_nodes()?;
-        self.note(format_args!("of the practice are {active:?}"));
-        self.active = active;
         for at in std::mem::take(&mut self.meddlers).into_keys() {
             self.drop_links(at);
         }
@@ -37,15 +34,29 @@ impl World {
                 self.unblock(line, from)?;
             }
         }
+        self.settle_membership()?;
         for at in 0..self.clinics.len() {
             if !self.active.contains(&at) {
                 self.drop_links(at);
             }
         }
+        Ok(())
+    }
+
+    /// While everything heals: finds out who is of the practice, at first and whenever somebody hears
+    /// of it what was on its way, and lets all these call each other.
+    pub(super) fn settle_membership(&mut self) -> Result<(), Flaw> {
+        let active = self.active_nodes()?;
+        if active == self.active {
+            return Ok(());
+        }
+        self.note(format_args!("of the practice are {active:?}"));
+        let before = std::mem::replace(&mut self.active, active);
         for a in 0..self.clinics.len() {
             for b in a + 1..self.clinics.len() {
                 let twins = self.clinics[a].transport == self.clinics[b].transport;
-                if !twins && self.active.contains(&a) && self.active.contains(&b) {
+                let are = |set: &BTreeSet<usize>| set.contains(&a) && set.contains(&b);
+                if !twins && are(&self.active) && !are(&before) {
                     self.add_line([a, b]);
                 }
             }
@@ -62,6 +73,7 @@ impl World {
     /// are not will never be heard.
     fn active_nodes(&self) -> Result<BTreeSet<usize>, Flaw> {
         let mut active: BTreeSet<usize> = (0..self.clinics.len()).collect();
+        let mut before = BTreeSet::new();
         // Each round hears fewer or more; a handful settle it.
         for _ in 0..self.clinics.len() + 1 {
             let Some(practice) = self.facts.practice else { break };
@@ -78,7 +90,11 @@ impl World {
             if now == active {
                 break;
             }
-            active = now;
+            if now == before {
+                // Only a node itself knows that it is cut off: the others let it in, and hear it.
+                return Ok(now.intersection(&active).copied().collect());
+            }
+            before = std::mem::replace(&mut active, now);
         }
         Ok(active)
     }

@@ -6,6 +6,7 @@ use crate::checks::Flaw;
 use crate::network::{Line, Link, LinkEnd};
 use carnet_node::base::environment::Clock;
 use carnet_node::sync::{Conversation, Ends, Opening, Step};
+use carnet_sync_protocol::id::Channel;
 use carnet_sync_protocol::session::{self, CloseReason, Input, Lane};
 use std::collections::BTreeMap;
 
@@ -163,6 +164,9 @@ impl World {
         clinic: usize,
         news: &carnet_node::records::Advance,
     ) -> Result<(), Flaw> {
+        if self.healing && news.iter().any(|(log, _)| log.channel == Channel::Control) {
+            self.settle_membership()?;
+        }
         let ends: Vec<(u64, usize)> = self
             .links
             .iter()

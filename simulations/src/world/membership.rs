@@ -12,6 +12,7 @@ use carnet_node::records::joining::Applicant;
 use carnet_node::records::membership::{Invite, PracticeSecret};
 use carnet_node::records::{Advance, Founded, Init, Records, RecordsError};
 use carnet_sync_protocol::certificate::{Capabilities, RevocationKind, Role};
+use carnet_sync_protocol::id::NodeId;
 use carnet_sync_protocol::message::JoinAnswer;
 
 /// Nodes in a history at most, clones among them.
@@ -288,7 +289,7 @@ impl World {
     }
 
     /// Whether a node is one of the practice, for the first that knows.
-    pub(super) fn is_active(&self, node: carnet_sync_protocol::id::NodeId) -> bool {
+    pub(super) fn is_active(&self, node: NodeId) -> bool {
         use carnet_node::identity::roster::Standing;
         !self.clinics.iter().any(|clinic| {
             clinic.node != node
