@@ -49,12 +49,11 @@ impl Records {
 
     /// Brings the index up to date as far as what is critical goes: patients, their allergies,
     /// problems and medicines. That comes first from a peer, so who looks for a patient waits for
-    /// nothing else.
+    /// nothing else. A restricted patient that has come and is not shown yet is found some moments
+    /// later, as if it had come then.
     pub(super) fn catch_up_on_critical(&mut self) -> Result<(), RecordsError> {
         let mut last = 0;
-        // A restricted patient is one too.
-        let frontier = self.ledger.frontier();
-        let logs = frontier.channel(Channel::Critical).chain(frontier.channel(Channel::Restricted));
+        let logs = self.ledger.frontier().channel(Channel::Critical);
         for head in logs.flat_map(|(_, heads)| heads) {
             let stamp = self.ledger.stamp(&head.id)?;
             last = last.max(stamp.map_or(0, |stamp| stamp.arrival));
