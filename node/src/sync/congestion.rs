@@ -2,7 +2,7 @@
 //!
 //! A phone's or a satellite's modem queues for seconds before it drops anything, and loses datagrams
 //! for reasons of its own. So loss tells little, and delay much. Once a round trip this looks at the
-//! least delay that any datagram of it had: near the least ever seen, more may be on its way;
+//! least delay that any datagram of it had: near the least of late, more may be on its way;
 //! above, a queue has formed, and what may be on its way shrinks to what was delivered in one such
 //! least round trip. Loss counts only when it is a large part of what was sent, as on a line whose
 //! queue is too short to be seen. What was tried beside it: docs/decisions/0020-congestion.md.
