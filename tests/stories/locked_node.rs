@@ -1,6 +1,7 @@
 //! After a power cut the node restarts by itself, locked: it works for its peers, and for nobody else.
 
 use carnet_node::access::Action;
+use carnet_node::chart::Resource;
 use carnet_node::records::RecordsError;
 use carnet_sync_protocol::certificate::Role;
 use carnet_sync_protocol::id::Channel;
@@ -32,6 +33,26 @@ fn a_locked_node_receives_and_forwards_and_shows_everything_once_unlocked() {
 }
 
 #[test]
+fn a_full_disk_keeps_nobody_from_locking() {
+    let (mut a, _) = found("Ziguinchor");
+    let key = a.put(json!({"resourceType": "Patient", "id": "awa", "birthDate": "1987-03-02"}));
+    a.records.limit_growth(Some(0)).unwrap();
+    let fills = (0..10_000).any(|number| {
+        let note = json!({"resourceType": "Communication", "id": format!("c{number}"),
+            "status": "completed"});
+        let note = Resource::from_value(note).unwrap();
+        a.records.put(&permit(Action::Write), &note).and_then(|_| a.records.commit()).is_err()
+    });
+    assert!(fills, "the disk is full");
+    assert!(a.records.lock().is_err(), "nothing can be written down of it");
+    assert!(a.records.is_locked());
+    let _ = a.records.commit();
+    a.records.limit_growth(None).unwrap();
+    a.unlock();
+    assert_eq!(a.show(&key)["birthDate"], "1987-03-02");
+}
+
+#[test]
 fn a_relay_forwards_what_it_cannot_read() {
     let (mut a, _) = found("Ziguinchor");
     let mut b = join(&mut a, "Sédhiou");
@@ -40,6 +61,7 @@ fn a_relay_forwards_what_it_cannot_read() {
     sync(&mut a, &mut relay);
     sync(&mut relay, &mut b);
     assert_eq!(b.show(&key)["birthDate"], "1987-03-02");
+    sync(&mut a, &mut relay);
     let status = relay.records.status().unwrap();
     assert_eq!(status.entries, a.records.status().unwrap().entries);
     assert_eq!(status.resources, Some(0));

@@ -187,20 +187,25 @@ impl Records {
     }
 
     /// Forgets every key that reads: from here on the node works for its peers only, and nobody is
-    /// logged in.
+    /// logged in. It is locked even if this fails, which a full disk may cause: only what was not
+    /// acknowledged is lost then.
     pub fn lock(&mut self) -> Result<(), RecordsError> {
+        let saved = self.save_before_locking();
+        self.commit_index();
+        self.charts = None;
+        self.joint.forget();
+        self.hand_keys();
+        saved
+    }
+
+    fn save_before_locking(&mut self) -> Result<(), RecordsError> {
         if !self.is_locked() {
             self.close_sessions()?;
             self.note_event(self.event_of_node("lock"));
         }
         self.save_documents()?;
         // Whoever commits next tells the peers.
-        self.commit_early()?;
-        self.commit_index();
-        self.charts = None;
-        self.joint.forget();
-        self.hand_keys();
-        Ok(())
+        self.commit_early()
     }
 
     pub(super) fn open_charts(&mut self, unlocked: Unlocked) -> Result<(), RecordsError> {

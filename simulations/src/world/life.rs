@@ -136,15 +136,19 @@ impl World {
             return Ok(());
         }
         let mut records = counter.records();
-        let locked = records.lock().and_then(|()| records.commit());
+        let locked = records.lock();
+        let committed = records.commit();
+        let is_locked = records.is_locked();
         drop(records);
         drop(counter);
-        let news = match locked {
-            Ok(news) => news,
-            Err(error) => return self.excuse(at, "locking failed", &error.to_string()),
-        };
+        if !is_locked {
+            return Err(Flaw::new("who locks a node finds it locked", format!("c{at} is not")));
+        }
         self.note(format_args!("c{at} is locked"));
-        self.heard(at, &news)?;
+        match locked.and(committed) {
+            Ok(news) => self.heard(at, &news)?,
+            Err(error) => self.excuse(at, "locking failed", &error.to_string())?,
+        }
         let life = self.clinics[at].life;
         let wait = chance.between(1_000, 120_000);
         self.schedule(self.now + wait, Event::Unlock { clinic: at, life });
@@ -181,8 +185,8 @@ impl World {
             self.facts.may_fork(at, author);
         }
         let Self { clinics, facts, .. } = self;
-        facts.set_back(at, |log, head| {
-            clinics.iter().any(|clinic| clinic.holds(log, head).unwrap_or(false))
+        facts.set_back(at, clinics.len(), |other, log, head| {
+            clinics[other].holds(log, head).unwrap_or(false)
         });
         if ran {
             self.rise(at);
