@@ -73,8 +73,8 @@ struct Written {
     at: usize,
     write: Write,
     acknowledged: bool,
-    /// The disk on which it was made durable was put back, and no other node had it.
-    lost: bool,
+    /// The nodes that held it when a disk was last put back.
+    holders: Option<BTreeSet<usize>>,
     /// The disk on which it was made durable was put back.
     set_back: bool,
 }
@@ -257,20 +257,28 @@ impl Facts {
     pub fn wrote(&mut self, at: usize, write: Write, acknowledged: bool) {
         let released = write.released.and_then(|entry| self.documents.get(&entry));
         self.released.extend(released.copied());
-        let written = Written { at, write, acknowledged, lost: false, set_back: false };
+        let written = Written { at, write, acknowledged, holders: None, set_back: false };
         self.writes.insert(written.write.token, written);
     }
 
-    /// A node's directory was put back; `holds` tells whether any node holds an entry now.
-    pub fn set_back(&mut self, at: usize, holds: impl Fn(&LogId, &Head) -> bool) {
+    /// The directory of one of so many nodes was put back; `holds` tells whether a node holds an
+    /// entry now.
+    pub fn set_back(
+        &mut self,
+        at: usize,
+        nodes: usize,
+        holds: impl Fn(usize, &LogId, &Head) -> bool,
+    ) {
         self.acknowledged.retain(|(_, to, _)| *to != at);
         // What it acknowledged before it went back counts for nothing, though it arrive later.
         self.travelling.retain(|(_, to, _), _| *to != at);
         self.warned.retain(|(who, _)| *who != at);
         for written in self.writes.values_mut() {
             written.set_back |= written.at == at;
-            if written.acknowledged && !written.lost {
-                written.lost = !written.write.place.iter().all(|(log, head)| holds(log, head));
+            if written.acknowledged {
+                let place = &written.write.place;
+                let holds_it = |at: &usize| place.iter().all(|(log, head)| holds(*at, log, head));
+                written.holders = Some((0..nodes).filter(holds_it).collect());
             }
         }
     }

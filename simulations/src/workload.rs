@@ -400,7 +400,7 @@ impl<'a> Staff<'a> {
         // An edit that is taken along to a new home takes the place of what is shown there.
         let after = Sight::of(&after.resource);
         for (element, before) in &sight.plain {
-            let now = after.plain.get(element).cloned().unwrap_or_default();
+            let now = after.current.get(element).cloned().unwrap_or_default();
             if !replaced.is_disjoint(&now) {
                 replaced.extend(before);
             }

@@ -48,7 +48,10 @@ impl Facts {
             written.write.place.iter().all(|(log, head)| witnesses.holds(at, log, head))
         };
         for written in self.writes.values().filter(|written| written.acknowledged) {
-            let reachable = active.contains(&written.at) && !written.lost;
+            // Of what a disk lost, the others need hold only what one of them held.
+            let held_on = |nodes: &BTreeSet<usize>| !nodes.is_disjoint(active);
+            let reachable =
+                active.contains(&written.at) && written.holders.as_ref().is_none_or(held_on);
             if !reachable && !shown.iter().any(|(at, _)| held(written, *at)) {
                 continue;
             }
