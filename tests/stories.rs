@@ -24,6 +24,8 @@ mod moves;
 mod out_of_order;
 #[path = "stories/poison.rs"]
 mod poison;
+#[path = "stories/put_back.rs"]
+mod put_back;
 #[path = "stories/quarantine.rs"]
 mod quarantine;
 #[path = "stories/real_charts.rs"]

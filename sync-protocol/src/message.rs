@@ -141,7 +141,8 @@ pub type LogHeads = Vec<(LogId, Vec<Head>)>;
 /// Why a node does not take a log's entries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum RefuseReason {
-    /// No certificate of the author is held. Sent again when the refusing side asks for it.
+    /// No certificate of the author is held; or the author was cut off, and the sender is not known
+    /// to belong to the practice. Sent again when the refusing side asks for it.
     Uncertified,
     /// The entries do not follow anything that is held.
     Gap,
@@ -337,6 +338,9 @@ pub enum JoinRefusal {
     /// The inviter failed for a reason of its own.
     #[error("the inviting node could not complete the request")]
     Failed,
+    /// The inviter has been cut off itself.
+    #[error("the inviting node has been suspended or revoked; ask another node of the practice")]
+    CutOff,
 }
 
 /// Answers a [`JoinRequest`].

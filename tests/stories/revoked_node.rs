@@ -2,10 +2,19 @@
 //! is shown does not depend on who heard of it first.
 
 use carnet_node::access::Action;
-use carnet_node::records::RecordsError;
+use carnet_node::base::environment::Environment;
+use carnet_node::records::joining::Applicant;
+use carnet_node::records::membership::PracticeSecret;
+use carnet_node::records::{Records, RecordsError};
 use carnet_node::store::index::TrailFilter;
-use carnet_sync_protocol::certificate::RevocationKind;
-use carnet_tests::{Node, carry, carry_of, found, join, permit, sync};
+use carnet_sync_protocol::certificate::{RevocationKind, Role};
+use carnet_sync_protocol::entry::VerifiedRun;
+use carnet_sync_protocol::frontier::Frontier;
+use carnet_sync_protocol::id::NodeId;
+use carnet_sync_protocol::message::{JoinAnswer, JoinRefusal, RefuseReason};
+use carnet_tests::{
+    Node, carry, carry_of, found, join, join_with_admit, permit, sync, terms, unlock_method,
+};
 use serde_json::json;
 use std::collections::BTreeSet;
 
@@ -150,6 +159,7 @@ fn what_is_let_in_does_not_depend_on_what_came_first() {
     assert!(carry_of(theirs, &mut stolen, &mut d) > 0);
     sync(&mut a, &mut d);
     sync(&mut a, &mut c);
+    sync(&mut a, &mut d);
     for node in [&mut a, &mut c, &mut d] {
         assert_eq!(node.show(&key)["gender"], "female");
         assert_eq!(node.show(&key)["birthDate"], "1988-03-02");
@@ -242,4 +252,135 @@ fn what_a_locked_node_heard_holds_as_soon_as_it_is_unlocked() {
     assert!(matches!(refused, Err(RecordsError::NoSuchResource { .. })), "{refused:?}");
     assert_eq!(c.records.status().unwrap().quarantined, Some(1));
     assert_eq!(a.digest(), c.digest());
+}
+
+/// A practice of three in which `a` has revoked `stolen`, and neither that nor `c` has heard of it;
+/// and a node that `stolen` admitted after that.
+fn with_a_newcomer_of_the_stolen_node() -> (Node, Node, Node, Node) {
+    let (mut a, code) = found("Ziguinchor");
+    let mut stolen = join_with_admit(&mut a, "Sédhiou", code.clone());
+    let mut c = join(&mut a, "Kolda");
+    sync(&mut a, &mut stolen);
+    sync(&mut a, &mut c);
+    let administer = permit(Action::Administer);
+    let secret = PracticeSecret::RecoveryCode(code);
+    a.records
+        .set_standing(&administer, &stolen.id(), RevocationKind::Revoke, Some(&secret))
+        .unwrap();
+    a.records.commit().unwrap();
+    let mut newcomer = join(&mut stolen, "Thiès");
+    sync(&mut stolen, &mut newcomer);
+    (a, stolen, c, newcomer)
+}
+
+fn standing(of: &Node, node: &Node) -> &'static str {
+    let id = node.id().to_string();
+    of.records
+        .nodes()
+        .into_iter()
+        .find(|row| row.node == id)
+        .map_or("not known", |row| row.standing)
+}
+
+#[test]
+fn whom_a_revoked_node_admitted_is_kept_by_all_and_shown_by_none_until_admitted_again() {
+    let (mut a, _stolen, mut c, mut newcomer) = with_a_newcomer_of_the_stolen_node();
+    let late = newcomer.put(patient("late"));
+    sync(&mut newcomer, &mut c);
+    assert_eq!(c.show(&late)["birthDate"], "1987-03-02", "C has not heard of the revocation");
+
+    sync(&mut a, &mut c);
+    assert_eq!(a.records.frontier(), c.records.frontier(), "both keep what came");
+    let missing = |node: &mut Node| {
+        let refused = node.records.read(&permit(Action::Read), &late);
+        assert!(matches!(refused, Err(RecordsError::NoSuchResource { .. })), "{refused:?}");
+    };
+    missing(&mut a);
+    missing(&mut c);
+    assert_eq!(a.digest(), c.digest());
+    let administer = permit(Action::Administer);
+    for node in [&mut a, &mut c] {
+        assert_eq!(standing(node, &newcomer), "unattested");
+        let report = node.records.verify(&administer, |_, _| {}).unwrap();
+        assert_eq!((report.withheld, report.problems), (1, vec![]));
+    }
+    // It is told, once it hears of it, and is given no key.
+    let secret = a.put(patient("secret"));
+    sync(&mut c, &mut newcomer);
+    let problems = newcomer.records.status().unwrap().problems;
+    assert!(problems.iter().any(|problem| problem.code() == "unattested"), "{problems:?}");
+    let invited = newcomer.records.invite(&administer, terms("Dakar", Role::Clinic));
+    assert!(matches!(invited, Err(RecordsError::Refused(_))), "{invited:?}");
+
+    a.records.renew(&administer, &newcomer.id(), None).unwrap();
+    a.records.commit().unwrap();
+    sync(&mut a, &mut c);
+    sync(&mut a, &mut newcomer);
+    for node in [&mut a, &mut c] {
+        assert_eq!(node.show(&late)["birthDate"], "1987-03-02");
+        assert_eq!(standing(node, &newcomer), "active");
+    }
+    assert_eq!(newcomer.show(&secret)["birthDate"], "1987-03-02");
+    assert_eq!(a.digest(), c.digest());
+    assert_eq!(a.digest(), newcomer.digest());
+}
+
+/// What an author wrote, a node holds and another does not.
+fn runs_beyond(held: &Frontier, author: NodeId, records: &Records) -> Vec<VerifiedRun> {
+    let logs = records.frontier().0.iter().filter(|(log, _)| log.author.node == author);
+    logs.filter(|(log, heads)| held.heads(log) != heads.as_slice())
+        .flat_map(|(log, heads)| {
+            records.load(log, held.heads(log), heads[0], 1 << 20).expect("runs")
+        })
+        .map(|run| run.verify(records.practice()).expect("a sound run"))
+        .collect()
+}
+
+#[test]
+fn nobody_fills_a_ledger_with_what_stands_behind_a_cut_but_who_belongs() {
+    let (mut a, mut stolen, c, mut newcomer) = with_a_newcomer_of_the_stolen_node();
+    let key = newcomer.put(patient("late"));
+    let transport = newcomer.records.transport_key();
+    carry_of(stolen.id(), &mut stolen, &mut a);
+    assert_eq!(standing(&a, &newcomer), "unattested");
+    // A takes the beginning of each log, to see whom it has before it, and no more.
+    let begun = runs_beyond(&Frontier::default(), newcomer.id(), &newcomer.records);
+    a.records.receive_of_peer(&transport, &begun).unwrap();
+    let held = a.records.frontier().clone();
+    newcomer.set(&key, "birthDate", json!("1988-01-01"));
+    let more = runs_beyond(&held, newcomer.id(), &newcomer.records);
+    let refused = a.records.receive_of_peer(&transport, &more).unwrap().refused;
+    assert!(!more.is_empty() && refused.len() == more.len(), "{refused:?}");
+    assert!(refused.iter().all(|(_, why)| *why == RefuseReason::Uncertified), "{refused:?}");
+    assert_eq!(a.records.frontier(), &held);
+
+    // From a node that belongs it takes them, since that one keeps them.
+    let taken = a.records.receive_of_peer(&c.records.transport_key(), &more).unwrap();
+    assert_eq!((taken.refused, taken.new > 0), (vec![], true));
+}
+
+#[test]
+fn who_knows_that_it_is_cut_off_admits_nobody_and_says_why() {
+    let (mut a, code) = found("Ziguinchor");
+    let mut stolen = join_with_admit(&mut a, "Sédhiou", code);
+    sync(&mut a, &mut stolen);
+    let administer = permit(Action::Administer);
+    let invitation = stolen.records.invite(&administer, terms("Thiès", Role::Clinic)).unwrap();
+    suspend(&mut a, &stolen);
+    sync(&mut a, &mut stolen);
+    let refused = stolen.records.invite(&administer, terms("Dakar", Role::Clinic));
+    assert!(matches!(refused, Err(RecordsError::Refused(_))), "{refused:?}");
+    let dir = tempfile::tempdir().unwrap();
+    let home = dir.path().join("node");
+    let applicant = Applicant::begin(&home, Environment::system(), &unlock_method(&home)).unwrap();
+    let request = applicant.request(&invitation, &[7; 32]);
+    let answer = stolen.records.answer_join(&request, &[7; 32]).unwrap();
+    assert_eq!(answer, JoinAnswer::Refused(JoinRefusal::CutOff));
+    // The invitation is not used up.
+    let kind = RevocationKind::Reinstate;
+    a.records.set_standing(&administer, &stolen.id(), kind, None).unwrap();
+    a.records.commit().unwrap();
+    sync(&mut a, &mut stolen);
+    let answer = stolen.records.answer_join(&request, &[7; 32]).unwrap();
+    assert!(matches!(answer, JoinAnswer::Admitted(_)), "{answer:?}");
 }

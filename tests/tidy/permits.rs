@@ -36,6 +36,7 @@ const WITHOUT: &[(&str, &str)] = &[
     ("open_joint", "entries of a peer, checked by their author's signature"),
     ("opener", "the same on another thread: what it makes again is sealed"),
     ("receive", "sealed entries of a peer, checked by their signatures"),
+    ("receive_of_peer", "the same"),
     ("answer_join", "checks the invitation's own secret"),
     ("nodes", "the control channel, which is clear text"),
     ("transport_key", "a public key"),

@@ -76,6 +76,7 @@ fn list(context: &Context, nodes: &[NodeLine]) -> Outcome {
             "active" => context.paint(Style::Green, context.words.text(Word::StateActive)),
             "expired" => context.paint(Style::Yellow, context.words.text(Word::StateExpired)),
             "suspended" => context.paint(Style::Yellow, context.words.text(Word::StateSuspended)),
+            "unattested" => context.paint(Style::Red, context.words.text(Word::StateUnattested)),
             _ => context.paint(Style::Red, context.words.text(Word::StateRevoked)),
         };
         let this = if node.this { context.words.text(Word::ThisNode) } else { "" };

@@ -483,6 +483,9 @@ catalogue! {
     StateSuspended:
         "suspended",
         "suspendu";
+    StateUnattested:
+        "admitted by one that was cut off",
+        "admis par un nœud exclu";
     StateRevoked:
         "revoked",
         "révoqué";
@@ -592,6 +595,9 @@ catalogue! {
     ProblemRevoked:
         "This node was revoked; its peers refuse it.",
         "Ce nœud a été révoqué ; ses pairs le refusent.";
+    ProblemUnattested:
+        "This node was admitted by one that had been cut off, so its peers show nothing of its work. `carnet node renew`, on a node that may admit, admits it again.",
+        "Ce nœud a été admis par un nœud déjà exclu, donc ses pairs ne montrent rien de son travail. `carnet node renew`, sur un nœud qui peut admettre, l'admet de nouveau.";
     ProblemFork:
         "Two copies of a node's directory wrote {count} {count|log|logs}; everything is kept. Find the copy and stop it.",
         "Deux copies du dossier d'un nœud ont écrit {count} {count|journal|journaux} ; tout est gardé. Trouvez la copie et arrêtez-la.";

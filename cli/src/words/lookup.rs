@@ -119,6 +119,7 @@ impl Word {
             "certificate" => Self::ProblemCertificate,
             "suspended" => Self::ProblemSuspended,
             "revoked" => Self::ProblemRevoked,
+            "unattested" => Self::ProblemUnattested,
             "fork" => Self::ProblemFork,
             "statements" => Self::ProblemStatements,
             "quarantine" => Self::ProblemQuarantine,

@@ -294,7 +294,7 @@ impl Records {
         self.is_behind_cut(&header.log, header.sequence)
     }
 
-    fn is_behind_cut(&self, log: &LogId, sequence: u64) -> bool {
+    pub(super) fn is_behind_cut(&self, log: &LogId, sequence: u64) -> bool {
         #[cfg(planted)]
         if carnet_sync_protocol::planted::is("shows-what-was-written-behind-a-cut") {
             return false;

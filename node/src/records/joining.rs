@@ -5,6 +5,7 @@ use super::{Records, RecordsError};
 use crate::base::environment::Environment;
 use crate::base::private::Private;
 use crate::identity::enrolment::{EnrolmentAnswer, EnrolmentRequest, Invitation};
+use crate::identity::statement::ControlStatement;
 use crate::store::StoreError;
 use crate::store::ledger::Ledger;
 use crate::store::peers::{Peer, PeerOrigin};
@@ -153,6 +154,11 @@ impl Applicant {
             runs.push(run.clone().verify(practice).map_err(not_ours)?);
         }
         records.receive(&runs)?;
+        if !records.roster.is_known(&certificate.node()) {
+            // Whoever admitted it may lose what it wrote of that, and nobody else would know.
+            let own = Box::new(certificate.clone().into_certificate());
+            records.write_statement(&ControlStatement::Certificate(own))?;
+        }
         records.commit()?;
         records.keyring.complete(certificate.into_certificate())?;
         records.arrange_recovery()?;

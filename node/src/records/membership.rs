@@ -59,7 +59,7 @@ pub struct NodeRow {
     pub role: &'static str,
     /// `admit`, `restricted`, `audit`.
     pub capabilities: Vec<&'static str>,
-    /// `active`, `suspended` or `revoked`.
+    /// `active`, `suspended`, `revoked`, or `unattested`: admitted by nobody but who was cut off.
     pub standing: &'static str,
     /// When its certificate expires; after that it warns, and works on.
     pub expires: String,
@@ -96,6 +96,11 @@ impl Records {
         expires_ms: u64,
     ) -> Result<SignedGrant, RecordsError> {
         let charts = self.charts()?;
+        if self.is_cut_off() {
+            return Err(RecordsError::Refused(
+                "this node has been suspended or revoked, and whoever it admits would not be believed; do it on another node of the practice".into(),
+            ));
+        }
         let grant = Grant {
             practice: self.practice(),
             id: self.environment.random(),
@@ -147,6 +152,9 @@ impl Records {
         if self.environment.unix_ms() > grant.grant.expires_ms {
             return Ok(JoinAnswer::Refused(JoinRefusal::Expired));
         }
+        if self.is_cut_off() {
+            return Ok(JoinAnswer::Refused(JoinRefusal::CutOff));
+        }
         if self.is_locked() {
             return Ok(JoinAnswer::Refused(JoinRefusal::Locked));
         }
@@ -197,6 +205,17 @@ impl Records {
             }],
             runs,
         })
+    }
+
+    /// Whether this node knows that it does not belong. One that has just been admitted may not yet
+    /// hold the entry with its certificate.
+    pub(super) fn is_cut_off(&self) -> bool {
+        let own = self.keyring.node();
+        match self.roster.standing(&own) {
+            Standing::Active => false,
+            Standing::Suspended | Standing::Revoked => true,
+            Standing::Unknown => self.roster.is_known(&own),
+        }
     }
 
     fn certify(
@@ -262,7 +281,7 @@ impl Records {
                 "a node can't revoke itself; do it on another node of the practice".into(),
             ));
         }
-        if self.roster.certificate(node).is_none() {
+        if !self.roster.is_known(node) {
             return Err(RecordsError::BadRequest(format!(
                 "no node {node} is known; list them with `carnet node list`"
             )));
@@ -329,7 +348,7 @@ impl Records {
         let now = self.environment.unix_ms();
         let mut rows: Vec<_> = self
             .roster
-            .nodes()
+            .known_nodes()
             .map(|certificate| {
                 let body = &certificate.body;
                 NodeRow {
@@ -341,7 +360,8 @@ impl Records {
                     },
                     capabilities: capability_names(body.capabilities),
                     standing: match self.roster.standing(&body.keys.entry) {
-                        Standing::Active | Standing::Unknown => "active",
+                        Standing::Active => "active",
+                        Standing::Unknown => "unattested",
                         Standing::Suspended => "suspended",
                         Standing::Revoked => "revoked",
                     },

@@ -359,7 +359,7 @@ impl Records {
     /// The name of a node's site, as its certificate says.
     pub(super) fn site_of(&self, node: &NodeId) -> String {
         self.roster
-            .certificate(node)
+            .shown_certificate(node)
             .map_or_else(|| node.to_string(), |certificate| certificate.body.site.clone())
     }
 }

@@ -1,14 +1,17 @@
 //! What peers send: kept first, understood later.
 //!
 //! A run that comes here has sound hashes and a sound signature (its type says so). Its author
-//! must be certified by the practice; whether it is still trusted decides what is *shown*, not
-//! what is kept, so that all nodes come to hold the same entries.
+//! must be certified by the practice; whether it is still trusted, or was brought in by somebody
+//! who was not, decides what is *shown*, not what is kept, so that all nodes come to hold the same
+//! entries. But what stands behind a cut must be passed on by somebody who belongs: who was cut
+//! off, and whoever they brought in, can't fill the ledgers of others.
 
 use super::{Records, RecordsError};
+use crate::identity::roster::Standing;
 use crate::store::StoreError;
 use carnet_sync_protocol::entry::VerifiedRun;
 use carnet_sync_protocol::frontier::Head;
-use carnet_sync_protocol::id::{Channel, LogId};
+use carnet_sync_protocol::id::{Channel, LogId, TransportKey};
 use carnet_sync_protocol::message::RefuseReason;
 use std::collections::BTreeSet;
 
@@ -26,8 +29,28 @@ pub struct Received {
 }
 
 impl Records {
-    /// Keeps a peer's runs.
+    /// Keeps runs that somebody who belongs to the practice passes on.
     pub fn receive(&mut self, runs: &[VerifiedRun]) -> Result<Received, RecordsError> {
+        self.receive_from(Courier::Member, runs)
+    }
+
+    /// Keeps runs that a peer sends.
+    pub fn receive_of_peer(
+        &mut self,
+        peer: &TransportKey,
+        runs: &[VerifiedRun],
+    ) -> Result<Received, RecordsError> {
+        let belongs = self.roster.by_transport(peer).is_some_and(|certificate| {
+            self.roster.standing(&certificate.node()) == Standing::Active
+        });
+        self.receive_from(if belongs { Courier::Member } else { Courier::Other }, runs)
+    }
+
+    fn receive_from(
+        &mut self,
+        courier: Courier,
+        runs: &[VerifiedRun],
+    ) -> Result<Received, RecordsError> {
         self.begin()?;
         let mut received = Received::default();
         let mut logs = BTreeSet::new();
@@ -37,7 +60,7 @@ impl Records {
             // A log that is cut and was not known: from now on the index is made under that cut.
             cut |= self.ledger.heads(&log).is_empty() && self.roster.cut(&log).is_some();
             logs.insert(log);
-            match self.keep(run) {
+            match self.keep(courier, run) {
                 Ok(kept) => {
                     received.new += kept.new;
                     received.held += kept.held;
@@ -70,9 +93,9 @@ impl Records {
         Ok(received)
     }
 
-    fn keep(&mut self, run: &VerifiedRun) -> Result<Kept, Outcome> {
+    fn keep(&mut self, courier: Courier, run: &VerifiedRun) -> Result<Kept, Outcome> {
         let log = run.log();
-        if !self.is_certified(run) {
+        if !self.is_certified(run) || (courier == Courier::Other && self.is_all_behind_cut(run)) {
             return Err(Outcome::Refused(RefuseReason::Uncertified));
         }
         let appended = self.ledger.append(run).map_err(|error| match error {
@@ -117,6 +140,12 @@ impl Records {
         Ok(Kept { statements: true, ..kept })
     }
 
+    /// Whether even the first entry of a run is cut off.
+    fn is_all_behind_cut(&self, run: &VerifiedRun) -> bool {
+        let first = run.entries().first().map_or(0, |entry| entry.header.sequence);
+        self.is_behind_cut(&run.log(), first)
+    }
+
     /// Control entries may bring their author's own certificate; all others need it beforehand.
     fn is_certified(&self, run: &VerifiedRun) -> bool {
         #[cfg(planted)]
@@ -125,7 +154,7 @@ impl Records {
         }
         use crate::identity::statement::ControlStatement;
         let node = run.log().author.node;
-        if self.roster.certificate(&node).is_some() {
+        if self.roster.is_known(&node) {
             return true;
         }
         run.log().channel == Channel::Control
@@ -159,6 +188,15 @@ impl Records {
         self.retry_unreadable()?;
         self.settle()
     }
+}
+
+/// Who passes runs on.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Courier {
+    /// A node of the practice, or a person with a file of one.
+    Member,
+    /// A node of which this one does not know that it belongs.
+    Other,
 }
 
 /// What became of one run.

@@ -25,12 +25,13 @@ impl Records {
         practice: Option<&PracticeSecret>,
     ) -> Result<(), RecordsError> {
         self.require(permit, Action::Administer)?;
-        let held = self.roster.certificate(node).cloned().ok_or_else(|| {
+        let held = self.roster.shown_certificate(node).cloned().ok_or_else(|| {
             RecordsError::BadRequest(format!(
                 "no node {node} is known; list them with `carnet node list`"
             ))
         })?;
-        if self.roster.standing(node) != Standing::Active {
+        // One that nobody admitted but who was cut off is admitted so.
+        if let Standing::Suspended | Standing::Revoked = self.roster.standing(node) {
             return Err(RecordsError::Refused(
                 "this node is suspended or revoked; a certificate does not let it in again".into(),
             ));
@@ -38,7 +39,8 @@ impl Records {
         let renewed = self.renewed(&held, practice)?;
         self.atomically(|records| {
             let statement = Box::new(renewed.into_certificate());
-            records.write_statement(&ControlStatement::Certificate(statement)).map(drop)
+            records.write_statement(&ControlStatement::Certificate(statement))?;
+            records.tend_keys()
         })?;
         self.take_up_certificate();
         Ok(())

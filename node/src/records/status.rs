@@ -60,6 +60,8 @@ pub enum Problem {
     Suspended,
     /// This node was shut out for good.
     Revoked,
+    /// Nobody admitted this node but who was cut off.
+    Unattested,
     /// So many logs were written by two copies of one node.
     Fork(u64),
     /// So many control statements are not accepted.
@@ -91,6 +93,7 @@ impl Problem {
             Self::Certificate(_) => "certificate",
             Self::Suspended => "suspended",
             Self::Revoked => "revoked",
+            Self::Unattested => "unattested",
             Self::Fork(_) => "fork",
             Self::Statements(_) => "statements",
             Self::Quarantine(_) => "quarantine",
@@ -110,6 +113,7 @@ impl Problem {
             Self::Clock(_)
             | Self::Suspended
             | Self::Revoked
+            | Self::Unattested
             | Self::Fork(_)
             | Self::Statements(_)
             | Self::Quarantine(_) => true,
@@ -139,6 +143,7 @@ impl Problem {
             | Self::Certificate(_)
             | Self::Suspended
             | Self::Revoked
+            | Self::Unattested
             | Self::Locked
             | Self::Unprotected => None,
         }
@@ -219,7 +224,8 @@ impl Records {
         match self.roster.standing(&self.keyring.node()) {
             Standing::Suspended => problems.push(Problem::Suspended),
             Standing::Revoked => problems.push(Problem::Revoked),
-            Standing::Active | Standing::Unknown => {}
+            Standing::Unknown if self.is_cut_off() => problems.push(Problem::Unattested),
+            Standing::Unknown | Standing::Active => {}
         }
         let mut counted = vec![
             Problem::Fork(self.ledger.forked_logs().len() as u64),
@@ -301,7 +307,16 @@ impl Records {
         node: &NodeId,
         frontier: &Frontier,
     ) -> Result<(), RecordsError> {
-        let Some(certificate) = self.roster.certificate(node) else { return Ok(()) };
+        let author = self.author();
+        for (log, heads) in &frontier.0 {
+            if log.author == author && !self.known_all(log, heads)? {
+                // The peer knows more of our own log than we do: we are a restored copy, and may not
+                // know the peer either.
+                self.begin_incarnation()?;
+                break;
+            }
+        }
+        let Some(certificate) = self.roster.shown_certificate(node) else { return Ok(()) };
         let (transport, site) = (certificate.body.keys.transport, certificate.body.site.clone());
         self.begin()?;
         let mut peer = self.ledger.peer(&transport)?.unwrap_or(Peer {
@@ -317,16 +332,7 @@ impl Records {
             peer.site = site;
             self.ledger.put_peer(&peer)?;
         }
-        self.ledger.note_peer_frontier(&transport, frontier)?;
-        let author = self.author();
-        for (log, heads) in &frontier.0 {
-            if log.author == author && !self.known_all(log, heads)? {
-                // The peer knows more of our own log than we do: we are a restored copy.
-                self.begin_incarnation()?;
-                break;
-            }
-        }
-        Ok(())
+        Ok(self.ledger.note_peer_frontier(&transport, frontier)?)
     }
 
     fn known_all(
@@ -343,7 +349,7 @@ impl Records {
         node: &NodeId,
         receipt: &StoredReceipt,
     ) -> Result<(), RecordsError> {
-        let Some(certificate) = self.roster.certificate(node) else { return Ok(()) };
+        let Some(certificate) = self.roster.shown_certificate(node) else { return Ok(()) };
         let (transport, site) = (certificate.body.keys.transport, certificate.body.site.clone());
         let now = self.environment.unix_ms();
         if self.matter.noted != Some(self.matter.last) {

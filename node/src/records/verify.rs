@@ -253,7 +253,7 @@ impl Chains<'_> {
                 report.add(format!("{place}: its signature does not verify"));
             }
         }
-        if self.roster.certificate(node).is_none() {
+        if !self.roster.is_known(node) {
             report.add(format!("{place}: its author has no certificate of the practice"));
         }
         if !held.closed {

@@ -107,7 +107,7 @@ pub struct NodeLine {
     pub site: String,
     /// `clinic` or `relay`.
     pub role: String,
-    /// `active`, `expired`, `suspended` or `revoked`.
+    /// `active`, `expired`, `suspended`, `revoked` or `unattested`.
     pub state: String,
     /// When its certificate runs out.
     pub expires: String,
@@ -122,7 +122,8 @@ pub struct Peer {
     pub site: String,
     /// Its node id; empty until it was met.
     pub node: String,
-    /// Whether the practice still accepts it: `active`, `expired`, `suspended`, `revoked`.
+    /// Whether the practice still accepts it: `active`, `expired`, `suspended`,
+    /// `revoked`, `unattested`.
     #[serde(default)]
     pub state: String,
     /// Where it is called; empty when it only calls us.

@@ -206,7 +206,7 @@ impl Conversation {
                 }
                 Output::Store { request, runs } => {
                     self.storing.begin(request, &runs);
-                    Step::Ask(Task::Store { request, runs })
+                    Step::Ask(Task::Store { peer: self.peer, request, runs })
                 }
                 Output::KeepReceipt(receipt) => match self.peer() {
                     Some(peer) => Step::Ask(Task::KeepReceipt { peer: peer.node(), receipt }),

@@ -121,9 +121,10 @@ impl<K: Keeper> Replica for K {
         ask(self, move |records| records.waypoints(&log))
     }
 
-    fn store(&self, runs: Vec<VerifiedRun>) -> Result<Stored, ReplicaError> {
+    fn store(&self, peer: &TransportKey, runs: Vec<VerifiedRun>) -> Result<Stored, ReplicaError> {
+        let peer = *peer;
         ask(self, move |records| {
-            let received = records.receive(&runs)?;
+            let received = records.receive_of_peer(&peer, &runs)?;
             Ok(Stored { heads: received.heads, refused: received.refused })
         })
     }

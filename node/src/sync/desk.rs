@@ -42,8 +42,8 @@ pub enum Task {
     FindKnown { request: u64, heads: Vec<(LogId, Head)> },
     /// A log's waypoints.
     FindWaypoints { request: u64, log: LogId },
-    /// Runs of one log, to be kept.
-    Store { request: u64, runs: Vec<VerifiedRun> },
+    /// A peer's runs of one log, to be kept.
+    Store { peer: TransportKey, request: u64, runs: Vec<VerifiedRun> },
     /// A receipt, to be kept.
     KeepReceipt { peer: NodeId, receipt: Box<StoredReceipt> },
     /// What a peer holds.
@@ -168,7 +168,7 @@ pub fn perform(replica: &dyn Replica, batch: Vec<Task>) -> Vec<Answer> {
     let mut answers = Vec::new();
     for task in batch {
         match task {
-            Task::Store { request, runs } => stores.push((request, runs)),
+            Task::Store { peer, request, runs } => stores.push((peer, request, runs)),
             other => answers.extend(answer(replica, other).transpose()),
         }
     }
@@ -218,29 +218,30 @@ fn answer(replica: &dyn Replica, task: Task) -> Result<Option<Input>, ReplicaErr
     }))
 }
 
-/// Stores the runs of several requests together and answers each.
+/// Stores the runs of several requests of one peer together and answers each.
 fn store(
     replica: &dyn Replica,
-    mut requests: Vec<(u64, Vec<VerifiedRun>)>,
+    mut requests: Vec<(TransportKey, u64, Vec<VerifiedRun>)>,
 ) -> Result<Vec<Input>, ReplicaError> {
-    if requests.is_empty() {
-        return Ok(Vec::new());
-    }
+    let Some(peer) = requests.first().map(|(peer, ..)| *peer) else { return Ok(Vec::new()) };
     let alone = requests.len() == 1;
     let logs: Vec<BTreeSet<LogId>> =
-        requests.iter().map(|(_, runs)| runs.iter().map(VerifiedRun::log).collect()).collect();
+        requests.iter().map(|(.., runs)| runs.iter().map(VerifiedRun::log).collect()).collect();
     let stored = match &mut requests[..] {
-        [(_, runs)] => replica.store(std::mem::take(runs))?,
-        _ => replica.store(requests.iter().flat_map(|(_, runs)| runs.iter().cloned()).collect())?,
+        [(.., runs)] => replica.store(&peer, std::mem::take(runs))?,
+        _ => {
+            let all = requests.iter().flat_map(|(.., runs)| runs.iter().cloned());
+            replica.store(&peer, all.collect())?
+        }
     };
     let mut answers = Vec::new();
-    for ((request, runs), logs) in requests.into_iter().zip(logs) {
+    for ((_, request, runs), logs) in requests.into_iter().zip(logs) {
         // A refusal may concern another request's run of the same log: storing is repeatable, so
         // each is asked for alone.
         let of_request = if alone || stored.refused.is_empty() {
             stored.clone()
         } else {
-            replica.store(runs)?
+            replica.store(&peer, runs)?
         };
         answers.push(Input::Stored {
             request,

@@ -72,8 +72,9 @@ pub trait Replica: Send + Sync + 'static {
     /// All heads of a log, and entries at exponential steps back from each.
     fn waypoints(&self, log: LogId) -> Result<Vec<Head>, ReplicaError>;
 
-    /// Keeps runs, in this order; returns when they are durable. What is held already is no error.
-    fn store(&self, runs: Vec<VerifiedRun>) -> Result<Stored, ReplicaError>;
+    /// Keeps a peer's runs, in this order; returns when they are durable. What is held already is no
+    /// error.
+    fn store(&self, peer: &TransportKey, runs: Vec<VerifiedRun>) -> Result<Stored, ReplicaError>;
 
     /// Whether this node syncs with the bearer of a certificate.
     fn identify(&self, certificate: &VerifiedCertificate) -> Result<PeerVerdict, ReplicaError>;

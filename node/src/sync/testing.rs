@@ -244,7 +244,7 @@ impl Replica for Memory {
         Ok(self.held.lock().unwrap().head(&log).into_iter().collect())
     }
 
-    fn store(&self, runs: Vec<VerifiedRun>) -> Result<Stored, ReplicaError> {
+    fn store(&self, _: &TransportKey, runs: Vec<VerifiedRun>) -> Result<Stored, ReplicaError> {
         let mut held = self.held.lock().unwrap();
         let mut stored = Stored::default();
         let logs: BTreeSet<LogId> = runs.iter().map(VerifiedRun::log).collect();

@@ -9,6 +9,7 @@ use super::World;
 use super::turn::Call;
 use crate::checks::Flaw;
 use crate::network::LinkEnd;
+use carnet_node::identity::roster::Standing;
 use carnet_node::records::Records;
 use carnet_node::records::status::Problem;
 use carnet_sync_protocol::id::LogId;
@@ -36,7 +37,7 @@ impl World {
         let Some(counter) = self.clinics[end.clinic].counter() else { return Ok(()) };
         let records = counter.records();
         for (log, _) in end.refused.iter().filter(|(_, why)| **why == RefuseReason::Uncertified) {
-            if records.roster().certificate(&log.author.node).is_some() {
+            if !lacks_a_certificate(end, &records, log) {
                 let what = format!(
                     "c{} has the certificate for a {} log, and has not asked for the log again",
                     end.clinic,
@@ -110,8 +111,17 @@ fn lacks_nothing(
 
 fn refuses(end: &LinkEnd, records: &Records, log: &LogId) -> bool {
     match end.refused.get(log) {
-        Some(RefuseReason::Uncertified) => records.roster().certificate(&log.author.node).is_none(),
+        Some(RefuseReason::Uncertified) => lacks_a_certificate(end, records, log),
         Some(RefuseReason::Gap) | None => false,
         Some(RefuseReason::Forks | RefuseReason::Revoked | RefuseReason::Storage) => true,
     }
+}
+
+/// Whether a log can't be taken from a peer: nobody certified its author, or it is cut and the peer
+/// does not belong to the practice.
+fn lacks_a_certificate(end: &LinkEnd, records: &Records, log: &LogId) -> bool {
+    let roster = records.roster();
+    let peer = end.conversation.peer();
+    let belongs = peer.is_some_and(|peer| roster.standing(&peer.node()) == Standing::Active);
+    !roster.is_known(&log.author.node) || (!belongs && roster.cut(log).is_some())
 }

@@ -8,6 +8,7 @@ use crate::network::lines;
 use crate::workload::{Staff, permit};
 use carnet_node::access::Action;
 use carnet_node::identity::enrolment::EnrolmentRequest;
+use carnet_node::identity::roster::Standing;
 use carnet_node::records::joining::Applicant;
 use carnet_node::records::membership::{Invite, PracticeSecret};
 use carnet_node::records::{Advance, Founded, Init, Records, RecordsError};
@@ -171,7 +172,8 @@ impl World {
             let admits = records
                 .own_certificate()
                 .is_ok_and(|certificate| certificate.body.capabilities.admit);
-            !records.is_locked() && admits && !self.desks[*at].full
+            let cut_off = records.roster().standing(&records.author().node) != Standing::Active;
+            !records.is_locked() && admits && !cut_off && !self.desks[*at].full
         };
         (0..self.clinics.len()).filter(may).collect()
     }
@@ -290,7 +292,6 @@ impl World {
 
     /// Whether a node is one of the practice, for the first that knows.
     pub(super) fn is_active(&self, node: NodeId) -> bool {
-        use carnet_node::identity::roster::Standing;
         !self.clinics.iter().any(|clinic| {
             clinic.node != node
                 && clinic.counter().is_some_and(|counter| {

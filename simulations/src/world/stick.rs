@@ -59,7 +59,11 @@ impl World {
             };
             let run = Run::from_bytes(bytes).map_err(|error| broken(&error))?;
             let run = run.verify(practice).map_err(|error| broken(&error))?;
-            let task = Task::Store { request: 0, runs: vec![run] };
+            let task = Task::Store {
+                peer: counter.records().transport_key(),
+                request: 0,
+                runs: vec![run],
+            };
             self.asked(at, &counter.records(), &task)?;
             let Task::Store { runs, .. } = task else { continue };
             let received = guarded(&mut counter.records(), move |records| records.receive(&runs));

@@ -2,9 +2,11 @@
 
 use super::{Held, Place, Roster};
 use carnet_sync_protocol::certificate::{
-    Cut, Grantor, Issuer, RevocationKind, VerifiedCertificate, VerifiedRevocation,
+    Basis, Cut, Grantor, Issuer, RevocationKind, VerifiedCertificate, VerifiedRevocation,
 };
 use carnet_sync_protocol::id::{Author, Channel, EntryId, LogId, NodeId};
+use std::collections::BTreeSet;
+use std::sync::OnceLock;
 
 /// What a node is to the practice now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -27,6 +29,31 @@ pub struct CutAt {
     /// Its id; zero if nothing of the log counts.
     pub id: EntryId,
 }
+
+impl CutAt {
+    /// Nothing of the log counts.
+    const START: Self = Self { sequence: 0, id: EntryId::ZERO };
+}
+
+/// The nodes of which a certificate counts, found when somebody first asks.
+#[derive(Clone, Debug)]
+pub(super) struct Attested(OnceLock<BTreeSet<NodeId>>);
+
+impl Attested {
+    /// Nobody has asked yet.
+    pub(super) const fn unasked() -> Self {
+        Self(OnceLock::new())
+    }
+}
+
+/// Whether somebody has asked makes no difference.
+impl PartialEq for Attested {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Attested {}
 
 /// The latest counts, and of simultaneous ones the suspension.
 pub(super) fn suspension_rank(revocation: &VerifiedRevocation) -> (u64, bool, [u8; 32]) {
@@ -63,11 +90,14 @@ impl Roster {
         }
     }
 
-    /// Up to where a log is believed; nothing if it is not cut.
+    /// Up to where a log is believed; nothing if it is not cut. Of a node that nobody admitted but
+    /// who was cut off, nothing is, until somebody who belongs admits it.
     pub fn cut(&self, log: &LogId) -> Option<CutAt> {
         let node = &log.author.node;
         let revoked = self.revoked.get(node).into_iter().flat_map(|held| held.values());
-        revoked.chain(self.suspension(node)).map(|revocation| cut_by(revocation, log)).min()
+        let cuts = revoked.chain(self.suspension(node)).map(|revocation| cut_by(revocation, log));
+        let unattested = self.is_known(node) && self.certificate(node).is_none();
+        cuts.chain(unattested.then_some(CutAt::START)).min()
     }
 
     /// Whether a control entry at this place is believed. On a log with branches an entry below
@@ -82,9 +112,30 @@ impl Roster {
     /// Whether a certificate counts: signed by the practice, or resting on nobody who was revoked,
     /// or standing in the ledger where somebody else than the node itself is believed.
     pub(super) fn is_attested(&self, held: &Held) -> bool {
+        let nodes = self.attested.0.get_or_init(|| {
+            let mut nodes = BTreeSet::new();
+            loop {
+                // In a ring of nodes that attest each other, nobody is believed before another.
+                let news = self.certificates.iter().filter(|(node, held)| {
+                    !nodes.contains(*node)
+                        && held.values().any(|held| self.is_attested_by(&nodes, held))
+                });
+                let news: Vec<NodeId> = news.map(|(node, _)| *node).collect();
+                if news.is_empty() {
+                    break nodes;
+                }
+                nodes.extend(news);
+            }
+        });
+        self.is_attested_by(nodes, held)
+    }
+
+    fn is_attested_by(&self, nodes: &BTreeSet<NodeId>, held: &Held) -> bool {
         !self.rests_on_the_revoked(&held.certificate)
             || held.places.iter().any(|(author, place)| {
-                author.node != held.certificate.node() && self.is_accepted_finally(*author, *place)
+                author.node != held.certificate.node()
+                    && nodes.contains(&author.node)
+                    && self.is_accepted_finally(*author, *place)
             })
     }
 
@@ -100,11 +151,18 @@ impl Roster {
 
     fn rests_on_the_revoked(&self, certificate: &VerifiedCertificate) -> bool {
         let Issuer::Grant(grant) = &certificate.issuer else { return false };
-        let grantor = match &grant.grantor {
-            Grantor::Practice => None,
-            Grantor::Node(grantor) => Some(grantor.body.keys.entry),
+        let by_grantor = match &grant.grantor {
+            Grantor::Practice => false,
+            Grantor::Node(grantor) => {
+                let sponsor = match &grantor.basis {
+                    Basis::Practice => None,
+                    Basis::Grant { grant, .. } => Some(grant.sponsor),
+                };
+                self.is_revoked(&grantor.body.keys.entry)
+                    || sponsor.is_some_and(|sponsor| self.is_revoked(&sponsor))
+            }
         };
-        self.is_revoked(&grant.grant.sponsor) || grantor.is_some_and(|node| self.is_revoked(&node))
+        by_grantor || self.is_revoked(&grant.grant.sponsor)
     }
 
     fn is_revoked(&self, node: &NodeId) -> bool {
@@ -133,7 +191,5 @@ fn cut_by(revocation: &VerifiedRevocation, log: &LogId) -> CutAt {
     let named =
         |cut: &&Cut| cut.channel == log.channel && cut.incarnation == log.author.incarnation;
     let cuts = revocation.body.cuts.iter().filter(named);
-    cuts.map(|cut| CutAt { sequence: cut.sequence, id: cut.id })
-        .min()
-        .unwrap_or(CutAt { sequence: 0, id: EntryId::ZERO })
+    cuts.map(|cut| CutAt { sequence: cut.sequence, id: cut.id }).min().unwrap_or(CutAt::START)
 }

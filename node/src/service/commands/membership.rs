@@ -114,7 +114,7 @@ pub async fn list(node: &Node) -> Result<Value, CommandError> {
     answer(rows.into_iter().map(line).collect::<Vec<_>>())
 }
 
-/// `active`, `expired`, `suspended` or `revoked`.
+/// `active`, `expired`, `suspended`, `revoked` or `unattested`.
 pub const fn state(row: &NodeRow) -> &'static str {
     match row.standing.as_bytes() {
         b"active" if row.expired => "expired",
@@ -158,7 +158,7 @@ pub async fn revoke(
     let transport = node
         .act(&who, Action::Administer, move |records, permit| {
             records.set_standing(permit, &id, kind, practice.as_ref())?;
-            Ok(records.roster().certificate(&id).map(|known| known.body.keys.transport))
+            Ok(records.roster().shown_certificate(&id).map(|known| known.body.keys.transport))
         })
         .await?;
     if let Some(transport) = transport.filter(|_| action != RevokeAction::Reinstate) {
