@@ -14,7 +14,7 @@ use carnet_node::identity::text::from_text;
 use carnet_node::identity::{ControlStatement, EnrolmentAnswer, EnrolmentRequest, Invitation};
 use carnet_node::records::import::{Import, Source};
 use carnet_node::service::request::Asked;
-use carnet_node::vault::block::{Beginning, Block, ChangeName, Changes, Parts};
+use carnet_node::vault::block::{Beginning, Block, ChangeName, OwnChanges};
 use carnet_node::vault::passphrase::Locked;
 use carnet_node::vault::{KeyBook, Keyring, RecoveryCode};
 use carnet_sync_protocol::certificate::{Certificate, Revocation};
@@ -129,17 +129,9 @@ fn protocol(samples: &Samples) -> Vec<Decoder> {
 /// A reader who holds no change but those of the run itself.
 struct NoneHeld;
 
-impl Changes for NoneHeld {
-    fn parts(&self, _: &[u8]) -> Option<Parts> {
-        None
-    }
-
+impl OwnChanges for NoneHeld {
     fn whole(&self, dependencies: &[ChangeName], rest: &[u8]) -> (ChangeName, Vec<u8>) {
         Brief::change(dependencies, rest)
-    }
-
-    fn held(&self, _: &ChangeName) -> Option<DocumentId> {
-        None
     }
 
     fn named(&self, _: &Beginning) -> Option<(ChangeName, DocumentId)> {

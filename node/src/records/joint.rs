@@ -6,7 +6,9 @@
 use super::{Records, RecordsError};
 use crate::chart::Brief;
 use crate::identity::statement::EpochKind;
-use crate::vault::block::{Beginning, Block, ChangeName, Changes, Parts, beginning};
+use crate::vault::block::{
+    Beginning, Block, ChangeName, OwnChanges, Parts, TheirChanges, beginning,
+};
 use crate::vault::{self, KeyBook, VaultError};
 use carnet_sync_protocol::entry::{Codec, Header, Run, RunItem};
 use carnet_sync_protocol::frontier::Frontier;
@@ -111,17 +113,9 @@ impl Recent {
     }
 }
 
-impl Changes for Recent {
-    fn parts(&self, change: &[u8]) -> Option<Parts> {
-        parts(change)
-    }
-
+impl OwnChanges for Recent {
     fn whole(&self, dependencies: &[ChangeName], rest: &[u8]) -> (ChangeName, Vec<u8>) {
         Brief::change(dependencies, rest)
-    }
-
-    fn held(&self, _: &ChangeName) -> Option<DocumentId> {
-        None
     }
 
     fn named(&self, beginning: &Beginning) -> Option<(ChangeName, DocumentId)> {
@@ -204,7 +198,7 @@ impl Records {
 fn made_again(
     practice: PracticeId,
     keys: &KeyBook,
-    changes: &dyn Changes,
+    changes: &dyn OwnChanges,
     joint: &JointRun,
 ) -> Result<(Run, Vec<(ChangeName, DocumentId)>), VaultError> {
     let JointRun { log, first_sequence, previous, signature, block } = joint;
@@ -225,11 +219,6 @@ fn header_at(
     first: u64,
 ) -> impl Fn(u64, &RunItem) -> Header + use<> {
     move |at, item| item.header(practice, log, first.wrapping_add(at), EntryId::ZERO)
-}
-
-fn parts(change: &[u8]) -> Option<Parts> {
-    let Brief { hash, dependencies, rest } = Brief::of(change)?;
-    Some(Parts { name: hash, dependencies, rest })
 }
 
 /// Which changes are here, and which at the other side.
@@ -254,19 +243,22 @@ impl Known<'_> {
     }
 }
 
-impl Changes for Known<'_> {
+impl TheirChanges for Known<'_> {
     fn parts(&self, change: &[u8]) -> Option<Parts> {
-        parts(change)
-    }
-
-    fn whole(&self, dependencies: &[ChangeName], rest: &[u8]) -> (ChangeName, Vec<u8>) {
-        Brief::change(dependencies, rest)
+        let Brief { hash, dependencies, rest } = Brief::of(change)?;
+        Some(Parts { name: hash, dependencies, rest })
     }
 
     fn held(&self, change: &ChangeName) -> Option<DocumentId> {
         let arrival = self.records.charts.as_ref()?.index.change(change).ok()??.arrival;
         let stamp = self.records.ledger.stamp_at(arrival).ok()??;
         self.is_theirs(&stamp.log, stamp.sequence).then_some(stamp.document)
+    }
+}
+
+impl OwnChanges for Known<'_> {
+    fn whole(&self, dependencies: &[ChangeName], rest: &[u8]) -> (ChangeName, Vec<u8>) {
+        Brief::change(dependencies, rest)
     }
 
     fn named(&self, beginning: &Beginning) -> Option<(ChangeName, DocumentId)> {

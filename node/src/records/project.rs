@@ -31,16 +31,25 @@ pub(super) fn is_chart(channel: Channel) -> bool {
 impl Records {
     /// Whether entries are held that the index does not show yet.
     pub fn has_backlog(&self) -> Result<bool, RecordsError> {
+        Ok(!self.shows(self.ledger.last_arrival())?)
+    }
+
+    /// Whether the index shows the ledger up to an arrival; there is none on a locked node.
+    fn shows(&self, arrival: u64) -> Result<bool, RecordsError> {
         match &self.charts {
-            Some(charts) => Ok(charts.index.applied_until()? < self.ledger.last_arrival()),
-            None => Ok(false),
+            Some(charts) => Ok(charts.index.applied_until()? >= arrival),
+            None => Ok(true),
         }
     }
 
     /// Brings the index wholly up to date.
     pub fn catch_up(&mut self) -> Result<(), RecordsError> {
+        self.catch_up_to(self.ledger.last_arrival())
+    }
+
+    fn catch_up_to(&mut self, arrival: u64) -> Result<(), RecordsError> {
         let fresh = self.is_fresh();
-        while self.has_backlog()? {
+        while !self.shows(arrival)? {
             self.project_slice()?;
         }
         // What a call only derives stays, should the call then fail: it need not be done again.
@@ -58,11 +67,7 @@ impl Records {
             let stamp = self.ledger.stamp(&head.id)?;
             last = last.max(stamp.map_or(0, |stamp| stamp.arrival));
         }
-        let fresh = self.is_fresh();
-        while self.charts()?.index.applied_until()? < last {
-            self.project_slice()?;
-        }
-        if fresh { self.keep_call() } else { Ok(()) }
+        self.catch_up_to(last)
     }
 
     /// Projects the next entries.
@@ -241,7 +246,8 @@ impl Records {
         if !(is_new && rows.is_empty()) {
             index.replace_conflicts(&key.kind, &key.id, &rows)?;
         }
-        super::search::index_terms(index, key, &view.body, (view.deleted, is_new))?;
+        let body = Some(&view.body).filter(|_| !view.deleted);
+        super::search::index_terms(index, key, body, is_new)?;
         match key.kind.as_str() {
             "Patient" if view.deleted => duplicates::forget_patient(index, &key.id),
             "Patient" => duplicates::index_patient(index, &key.id, &view.body, registered),
@@ -415,7 +421,7 @@ impl Records {
 
 /// Takes out of the index by what a resource was found that nobody has written any more.
 fn forget(index: &mut Index, key: &ResourceKey) -> Result<(), RecordsError> {
-    super::search::index_terms(index, key, &Value::Null, (true, false))?;
+    super::search::index_terms(index, key, None, false)?;
     match key.kind.as_str() {
         "Patient" => duplicates::forget_patient(index, &key.id),
         "Linkage" => Ok(index.put_linkage(&key.id, &[])?),

@@ -83,24 +83,25 @@ pub(super) fn patient_hit(row: &ResourceRow, body: &Value, site: String, score: 
     }
 }
 
-/// Keeps the search terms of one resource: whether it is deleted, and whether it is new to the index.
+/// Keeps the search terms of one resource; none, if it is to be found no more. Of what is new to the
+/// index nothing is there to be replaced.
 pub(super) fn index_terms(
     index: &mut Index,
     key: &ResourceKey,
-    body: &Value,
-    (deleted, is_new): (bool, bool),
+    body: Option<&Value>,
+    is_new: bool,
 ) -> Result<(), RecordsError> {
-    let identifiers = if deleted { Vec::new() } else { identifiers(body) };
+    let identifiers = body.map(identifiers).unwrap_or_default();
     if key.kind != "Patient" {
         if !(is_new && identifiers.is_empty()) {
             index.put_identifiers(&key.kind, &key.id, &identifiers)?;
         }
         return Ok(());
     }
-    if deleted {
+    let Some(body) = body else {
         index.remove_patient(&key.id)?;
         return Ok(());
-    }
+    };
     let names = items(&body["name"]).flat_map(name_words).collect();
     let phones = items(&body["telecom"])
         .filter(|telecom| telecom["system"] != "email")

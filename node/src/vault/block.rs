@@ -4,7 +4,7 @@
 //! An entry that this node can't open, or that would come out otherwise if it were sealed here (its
 //! author has another version of zstd), stands in the block as it is. What is the same for most
 //! entries stands in tables, and each column by itself, since like next to like compresses best.
-//! Of a change, what the other side can tell is left out: see [`Changes`].
+//! Of a change, what the other side can tell is left out: see [`TheirChanges`].
 
 use super::compress;
 use super::epochs::KeyBook;
@@ -43,17 +43,20 @@ pub struct Parts {
     pub rest: Vec<u8>,
 }
 
-/// What a block needs to know of changes and of who holds which.
-pub trait Changes {
-    /// A change in parts, if [`Self::whole`] gives it back.
+/// What must be known to make a block: of changes, and of what its reader holds.
+pub trait TheirChanges {
+    /// A change in parts, if [`OwnChanges::whole`] gives it back.
     fn parts(&self, change: &[u8]) -> Option<Parts>;
-
-    /// The name of the change with these parts, and the change; the order of what it builds on
-    /// says nothing.
-    fn whole(&self, dependencies: &[ChangeName], rest: &[u8]) -> (ChangeName, Vec<u8>);
 
     /// The document of a change, if the reader of the block is known to hold that change.
     fn held(&self, change: &ChangeName) -> Option<DocumentId>;
+}
+
+/// What must be known to read a block: of changes, and of what is held here.
+pub trait OwnChanges {
+    /// The name of the change with these parts, and the change; the order of what it builds on
+    /// says nothing.
+    fn whole(&self, dependencies: &[ChangeName], rest: &[u8]) -> (ChangeName, Vec<u8>);
 
     /// The only change here with a name that begins so, and its document.
     fn named(&self, beginning: &Beginning) -> Option<(ChangeName, DocumentId)>;
@@ -132,7 +135,7 @@ impl Block {
     /// when somebody has written what is small only while it is compressed.
     pub fn of<'a>(
         keys: &KeyBook,
-        changes: &dyn Changes,
+        changes: &dyn TheirChanges,
         entries: impl Iterator<Item = (Header, &'a [u8])>,
     ) -> Option<Self> {
         let mut block = Self::default();
@@ -172,7 +175,7 @@ impl Block {
     fn base(
         &mut self,
         tables: &mut Tables,
-        changes: &dyn Changes,
+        changes: &dyn TheirChanges,
         header: &Header,
         at: usize,
         parts: &Parts,
@@ -212,7 +215,7 @@ impl Block {
     pub fn items(
         &self,
         keys: &KeyBook,
-        changes: &dyn Changes,
+        changes: &dyn OwnChanges,
         header: impl Fn(u64, &RunItem) -> Header,
     ) -> Result<Unpacked, VaultError> {
         let count = self.length.len();
@@ -290,7 +293,7 @@ fn resolved(
     bases: &[Base],
     at: usize,
     names: &[Option<(ChangeName, DocumentId)>],
-    changes: &dyn Changes,
+    changes: &dyn OwnChanges,
 ) -> Result<Based, VaultError> {
     let resolve = |base: &Base| match base {
         Base::Named(name) => Ok((*name, None)),
@@ -385,18 +388,20 @@ mod tests {
     /// Nothing is known of any change.
     struct Nothing;
 
-    impl Changes for Nothing {
+    impl TheirChanges for Nothing {
         fn parts(&self, _: &[u8]) -> Option<Parts> {
             None
         }
 
+        fn held(&self, _: &ChangeName) -> Option<DocumentId> {
+            None
+        }
+    }
+
+    impl OwnChanges for Nothing {
         fn whole(&self, dependencies: &[ChangeName], rest: &[u8]) -> (ChangeName, Vec<u8>) {
             let change = [dependencies.as_flattened(), rest].concat();
             (*blake3::hash(&change).as_bytes(), change)
-        }
-
-        fn held(&self, _: &ChangeName) -> Option<DocumentId> {
-            None
         }
 
         fn named(&self, _: &Beginning) -> Option<(ChangeName, DocumentId)> {
