@@ -3,6 +3,7 @@
 
 use carnet_node::access::Action;
 use carnet_node::base::environment::Environment;
+use carnet_node::records::handle::guarded;
 use carnet_node::records::joining::Applicant;
 use carnet_node::records::membership::PracticeSecret;
 use carnet_node::records::{Records, RecordsError};
@@ -45,6 +46,33 @@ fn a_cut_that_arrives_after_a_crash_takes_away_what_was_shown() {
     assert!(matches!(refused, Err(RecordsError::NoSuchResource { .. })), "{refused:?}");
     let report = c.records.verify(&administer, |_, _| {}).unwrap();
     assert_eq!((report.withheld, report.problems), (1, vec![]));
+}
+
+#[test]
+fn a_cut_holds_though_what_the_index_knew_of_it_was_undone() {
+    let (mut a, mut stolen, mut c) = with_a_stolen_node();
+    let after = stolen.put(patient("after"));
+    sync(&mut stolen, &mut c);
+    assert_eq!(c.show(&after)["birthDate"], "1987-03-02");
+    // One commit of the index for many of the ledger.
+    let commit_index = |node: &mut Node| (0..64).for_each(|_| drop(node.records.commit().unwrap()));
+    commit_index(&mut c);
+    sync(&mut a, &mut c);
+    // The ledger keeps that, and the index forgets it again.
+    let panics = guarded(&mut c.records, |_| -> Result<(), _> { panic!("on purpose") });
+    assert!(matches!(panics, Err(RecordsError::Bug(_))), "{panics:?}");
+    assert!(c.records.commit().is_err(), "nothing of that transaction is kept");
+    let refused = c.records.read(&permit(Action::Read), &after);
+    assert!(matches!(refused, Err(RecordsError::NoSuchResource { .. })), "{refused:?}");
+    commit_index(&mut c);
+
+    let (administer, node) = (permit(Action::Administer), stolen.id());
+    let kind = RevocationKind::Reinstate;
+    a.records.set_standing(&administer, &node, kind, None).unwrap();
+    a.records.commit().unwrap();
+    sync(&mut a, &mut c);
+    assert_eq!(c.show(&after)["birthDate"], "1987-03-02");
+    assert_eq!(a.digest(), c.digest());
 }
 
 #[test]

@@ -44,6 +44,16 @@ impl Records {
         Ok(self.charts_mut()?.index.set_gate(&wire::encode(&now))?)
     }
 
+    /// Settles after the index was rolled back, before anything else is done with it.
+    pub(super) fn settle_again(&mut self) -> Result<(), RecordsError> {
+        if !std::mem::take(&mut self.transaction.unsettled) {
+            return Ok(());
+        }
+        let settled = self.settle();
+        self.transaction.unsettled = settled.is_err();
+        settled
+    }
+
     fn gate(&self) -> Result<Gate, RecordsError> {
         let cut = |log| self.roster.cut(&log).map(|cut| (log, cut.sequence));
         let rulings = self.staff()?.rulings().iter();

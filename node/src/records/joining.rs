@@ -12,7 +12,7 @@ use crate::store::peers::{Peer, PeerOrigin};
 use crate::vault::{Keyring, UnlockMethod, UnlockSecret, Unlocked};
 use carnet_sync_protocol::certificate::Certificate;
 use carnet_sync_protocol::entry::Run;
-use carnet_sync_protocol::id::PracticeId;
+use carnet_sync_protocol::id::{Channel, LogId, PracticeId};
 use carnet_sync_protocol::message::{Admission, JoinBody, JoinRequest, PeerAddress};
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -154,8 +154,10 @@ impl Applicant {
             runs.push(run.clone().verify(practice).map_err(not_ours)?);
         }
         records.receive(&runs)?;
-        if !records.roster.is_known(&certificate.node()) {
-            // Whoever admitted it may lose what it wrote of that, and nobody else would know.
+        let log = LogId { channel: Channel::Control, author: records.author() };
+        if records.ledger.heads(&log).is_empty() {
+            // Whoever admitted it may lose what it wrote of that, or turn out to be cut off, and
+            // then nobody else would take it from this node either.
             let own = Box::new(certificate.clone().into_certificate());
             records.write_statement(&ControlStatement::Certificate(own))?;
         }

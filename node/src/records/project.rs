@@ -49,6 +49,7 @@ impl Records {
 
     fn catch_up_to(&mut self, arrival: u64) -> Result<(), RecordsError> {
         let fresh = self.is_fresh();
+        self.settle_again()?;
         while !self.shows(arrival)? {
             self.project_slice()?;
         }
@@ -72,6 +73,7 @@ impl Records {
 
     /// Projects the next entries.
     pub fn project_slice(&mut self) -> Result<(), RecordsError> {
+        self.settle_again()?;
         self.begin()?;
         let page = self.ledger.by_arrival(self.charts()?.index.applied_until()?, SLICE)?;
         let Some(last) = page.last().map(|held| held.arrival) else { return Ok(()) };

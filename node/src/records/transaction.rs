@@ -40,6 +40,8 @@ pub(super) struct Transaction {
     doomed: Option<String>,
     /// The roster could not be read again after something was rolled back.
     stale: bool,
+    /// The index was rolled back, perhaps to before what the ledger holds of cuts and decisions.
+    pub unsettled: bool,
     /// Commits of the ledger since the index committed, and up to where it showed the ledger then.
     ahead: u32,
     shown: u64,
@@ -114,6 +116,7 @@ impl Records {
             // The ledger has the entries; the index is derived and catches up from its cursor.
             tracing::warn!(%error, "the index did not commit and will catch up");
             charts.documents.forget_unsaved();
+            self.transaction.unsettled = true;
         }
         self.transaction.shown = charts.index.applied_until().unwrap_or_default();
     }
@@ -287,6 +290,7 @@ impl Records {
             charts.documents.forget_unsaved();
         }
         self.transaction.stale = true;
+        self.transaction.unsettled = true;
         if let Err(error) = self.read_anew() {
             tracing::error!(%error, "the practice's roster could not be read again; it will be tried at the next call");
         }

@@ -120,9 +120,10 @@ impl World {
         if clinic.life != life || clinic.is_unlocked() {
             return Ok(());
         }
-        let unlocked = clinic.unlock().and_then(|()| counter.records().commit());
+        let unlocked = clinic.unlock();
+        let committed = counter.records().commit();
         drop(counter);
-        let news = match unlocked {
+        let news = match unlocked.and(committed) {
             Ok(news) => news,
             Err(error) => return self.excuse(at, "unlocking failed", &error.to_string()),
         };

@@ -75,7 +75,16 @@ impl World {
         ));
         self.clinics.push(clinic);
         self.desks.push(Desk::default());
-        self.look(self.clinics.len() - 1)
+        let at = self.clinics.len() - 1;
+        match self.clinics[at].counter().cloned() {
+            // What it wrote as it joined.
+            Some(counter) => {
+                let begun: Advance = counter.records().frontier().0.clone().into_iter().collect();
+                self.facts.committed(at, self.clinics[at].node, &begun)?;
+                self.watch(at, &counter.records(), true)
+            }
+            None => Ok(()),
+        }
     }
 
     /// A commit at a node: looks at what it has written itself, and tells its sessions.

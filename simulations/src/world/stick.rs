@@ -69,7 +69,11 @@ impl World {
             let received = guarded(&mut counter.records(), move |records| records.receive(&runs));
             match received {
                 Ok(received) => new += received.new,
-                Err(error) => return self.excuse(at, "reading a stick failed", &error.to_string()),
+                Err(error) => {
+                    // It fails too, and ends the transaction, as behind every call.
+                    let _ = counter.records().commit();
+                    return self.excuse(at, "reading a stick failed", &error.to_string());
+                }
             }
             self.watch(at, &counter.records(), false)?;
         }
