@@ -242,9 +242,11 @@ impl Known {
         for time in 0..times {
             let seed = round * 1000 + time;
             let (outage, before) = self.work(seed)?;
-            // Most of it is still on its way when the link is left again.
+            // On a thin line most of it is still on its way when the link is left again; else there
+            // is another image, in another chart.
             if waiting < urgent::WAITING_BYTES {
-                urgent::write_image(&self.stage, &self.worked_on[0], parts, seed)?;
+                let patient = &self.worked_on[time as usize % self.worked_on.len()];
+                urgent::write_image(&self.stage, patient, parts, seed)?;
             }
             let arrival = urgent::critical(&self.stage, profile.shape(), &before)?;
             waiting = arrival.waiting_bytes;
