@@ -10,6 +10,8 @@ use crate::local::{Outcome, node::now};
 use carnet_node::service::request::Request;
 use carnet_sync_protocol::id::Channel;
 use serde_json::{Value, json};
+use std::path::Path;
+use std::thread::ScopedJoinHandle;
 use std::time::{Duration, Instant};
 
 /// Charts that are looked at to see whether all can be read.
@@ -89,36 +91,30 @@ impl Practice {
         let cpu_before = called.usage().cpu_seconds;
         self.stage.line.begin(shape);
         let running = Running { called, caller: Daemon::start(self.stage.home(site))? };
-        let held = Held::open(self.stage.home(site))?;
-        let (mut critical, mut durable, mut searchable) = (None, None, None);
-        let mut complete = None;
-        let mut asked = now();
-        held::until("the newcomer has everything", MEASURE_MAX, LOOK_EVERY * 10, || {
-            let heads = held.heads()?;
-            if critical.is_none() && held::covers(&heads, &wanted, Some(Channel::Critical)) {
-                critical = Some(now());
-            }
-            if durable.is_none() && held::covers(&heads, &wanted, None) {
-                durable = Some(now());
-            }
-            if critical.is_some() && asked.elapsed() >= ASK_EVERY {
-                if searchable.is_none() {
-                    searchable = self.all_found(&running.caller)?.then(now);
-                } else if durable.is_some() {
-                    complete = self.all_shown(&running.caller)?.then(now);
-                }
-                asked = now();
-            }
-            Ok(complete.is_some())
+        let home = self.stage.home(site);
+        let [critical, durable, searchable, complete] = std::thread::scope(|scope| {
+            // An answer may take long, and what is durable meanwhile is seen beside it.
+            let arrival = |channel| {
+                let wanted = &wanted;
+                move || has_arrived(home, wanted, channel).map_err(|error| error.to_string())
+            };
+            let critical = scope.spawn(arrival(Some(Channel::Critical)));
+            let durable = scope.spawn(arrival(None));
+            let critical = ended(critical)?;
+            let found = || self.all_found(&running.caller);
+            held::until("patients are found", MEASURE_MAX, ASK_EVERY, found)?;
+            let searchable = now();
+            let durable = ended(durable)?;
+            let shown = || self.all_shown(&running.caller);
+            held::until("all charts are shown", MEASURE_MAX, ASK_EVERY, shown)?;
+            Outcome::Ok([critical, durable, searchable, now()])
         })?;
         self.stage.quiet(rest(shape))?;
         let (traffic, mut used) = (self.stage.line.traffic(), usage(&running));
         used[0].cpu_seconds -= cpu_before;
         running.stop()?;
-        let since = |moment: Option<Instant>| {
-            Value::from(moment.map(|moment| traffic.since_first(moment).as_secs_f64()))
-        };
-        let mut report = common(&traffic, traffic.since_first(complete.unwrap_or_else(now)), used);
+        let since = |moment: Instant| Value::from(traffic.since_first(moment).as_secs_f64());
+        let mut report = common(&traffic, traffic.since_first(complete), used);
         report["critical_seconds"] = since(critical);
         report["durable_seconds"] = since(durable);
         report["searchable_seconds"] = since(searchable);
@@ -150,4 +146,17 @@ impl Practice {
         }
         Ok(true)
     }
+}
+
+/// Waits until a node durably holds these heads, of one channel or of all.
+fn has_arrived(home: &Path, wanted: &held::Heads, channel: Option<Channel>) -> Outcome<Instant> {
+    let held = Held::open(home)?;
+    held::until("everything has arrived", MEASURE_MAX, LOOK_EVERY * 10, || {
+        Ok(held::covers(&held.heads()?, wanted, channel))
+    })?;
+    Ok(now())
+}
+
+fn ended(watch: ScopedJoinHandle<'_, Result<Instant, String>>) -> Outcome<Instant> {
+    Ok(watch.join().map_err(|_| "who watches has panicked")??)
 }
