@@ -218,7 +218,7 @@ impl Known {
     }
 
     fn outage(&mut self, profile: Profile, round: u64) -> Outcome<Value> {
-        let (outage, before) = self.work(round)?;
+        let (outage, before) = self.work(round * 1000)?;
         let entries = self.entries()?;
         let edits = outage.edits();
         let mut report = scenarios::outage(&self.stage, profile, edits, &before)?;
@@ -238,18 +238,13 @@ impl Known {
     fn critical(&mut self, profile: Profile, round: u64) -> Outcome<Value> {
         let (times, parts) = if self.short { (2, 1) } else { (20, urgent::IMAGE_PARTS) };
         let mut arrivals = Vec::new();
-        let mut waiting = 0;
         for time in 0..times {
             let seed = round * 1000 + time;
             let (outage, before) = self.work(seed)?;
-            // On a thin line most of it is still on its way when the link is left again; else there
-            // is another image, in another chart.
-            if waiting < urgent::WAITING_BYTES {
-                let patient = &self.worked_on[time as usize % self.worked_on.len()];
-                urgent::write_image(&self.stage, patient, parts, seed)?;
-            }
+            // Another each time, in another chart: before both work apart, they are in step.
+            let patient = &self.worked_on[time as usize % self.worked_on.len()];
+            urgent::write_image(&self.stage, patient, parts, seed)?;
             let arrival = urgent::critical(&self.stage, profile.shape(), &before)?;
-            waiting = arrival.waiting_bytes;
             arrivals.push(arrival);
             let made = self.documents.work(&outage)?;
             self.documents.merge(made);

@@ -24,9 +24,6 @@ const PART_CHARACTERS: usize = 3_900_000;
 /// An image of 50 MB, in parts.
 pub const IMAGE_PARTS: usize = 17;
 
-/// What must wait beside the critical entries, sealed: another image is written when less is left.
-pub const WAITING_BYTES: u64 = 30_000_000;
-
 /// Writes an image into a chart, at the called site, which does not run.
 pub fn write_image(stage: &Stage, patient: &str, parts: usize, seed: u64) -> Outcome<()> {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
