@@ -34,6 +34,8 @@ type Kept = (TempDir, Node);
 fn trail() -> (Bench, Vec<i64>, Kept) {
     let (mut a, _) = found("Ziguinchor");
     let mut b = join(&mut a, "Sédhiou");
+    // What the peer has written itself comes first: behind it, a tail that is missing would show.
+    sync(&mut a, &mut b);
     let key = a.put(json!({"resourceType": "Patient", "id": "p", "birthDate": "1987-03-02"}));
     let read = permit(Action::Read);
     let log = LogId { channel: Channel::Audit, author: a.records.author() };

@@ -44,17 +44,19 @@ fn join(inviter: &mut Node, seed: u64) -> Node {
         valid_ms: 1_000_000,
         practice: None,
     };
-    let inviter = &mut inviter.records;
-    let invitation = inviter.invite(&operator_permit(Action::Administer), invite).unwrap();
+    let records = &mut inviter.records;
+    let invitation = records.invite(&operator_permit(Action::Administer), invite).unwrap();
     let dir = tempfile::tempdir().unwrap();
     let environment = Environment::seeded(seed, 1_800_000_000_000).0;
     let unlock = UnlockMethod::KeyFile(dir.path().join("key"));
     let applicant = Applicant::begin(&dir.path().join("node"), environment, &unlock).unwrap();
     let request = applicant.request(&invitation, &[7; 32]);
-    let answer = inviter.answer_join(&request, &[7; 32]).unwrap();
-    inviter.commit().unwrap();
+    let answer = records.answer_join(&request, &[7; 32]).unwrap();
+    records.commit().unwrap();
     let JoinAnswer::Admitted(admission) = answer else { panic!("refused: {answer:?}") };
-    Node { records: applicant.admitted(&invitation, *admission).unwrap(), _dir: dir }
+    let node = Node { records: applicant.admitted(&invitation, *admission).unwrap(), _dir: dir };
+    carry(&node, inviter, Channel::Control);
+    node
 }
 
 /// Carries one channel from a node to another.
