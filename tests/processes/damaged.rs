@@ -2,6 +2,7 @@
 //! made worse.
 
 use super::harness::{CARNET, Site, finish, import, patients};
+use carnet_tests::copy_files;
 use rusqlite::Connection;
 use serde_json::{Value, json};
 use std::fs;
@@ -15,23 +16,13 @@ fn tamper(site: &Site, statement: &str) {
     assert!(changed > 0, "{statement} hit nothing");
 }
 
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir(to).expect("a directory");
-    for entry in fs::read_dir(from).expect("a directory") {
-        let entry = entry.expect("an entry");
-        if entry.file_type().expect("a type").is_file() {
-            fs::copy(entry.path(), to.join(entry.file_name())).expect("copied");
-        }
-    }
-}
-
 #[test]
 fn an_altered_ledger_is_found_out_and_the_entry_is_named() {
     let (a, _) = Site::found("Ziguinchor");
     import(&a, &patients(&a, 31, 2));
     a.verified();
     let whole = a.root.path().join("whole");
-    copy(&a.dir(), &whole);
+    copy_files(&a.dir(), &whole);
     let flip = |column: &str, of: &str| {
         format!(
             "UPDATE entries SET {column} = CAST(substr({column}, 1, 10) || \
@@ -59,7 +50,7 @@ fn an_altered_ledger_is_found_out_and_the_entry_is_named() {
         ("a missing entry", format!("DELETE FROM entries WHERE arrival = ({any})")),
     ] {
         fs::remove_dir_all(a.dir()).expect("removed");
-        copy(&whole, &a.dir());
+        copy_files(&whole, &a.dir());
         tamper(&a, &statement);
         let done = a.run(&["verify", "--json"]);
         assert!(!done.stderr.contains("panicked"), "{what}: {done:?}");
@@ -73,7 +64,7 @@ fn an_altered_ledger_is_found_out_and_the_entry_is_named() {
         }
     }
     fs::remove_dir_all(a.dir()).expect("removed");
-    copy(&whole, &a.dir());
+    copy_files(&whole, &a.dir());
     a.verified();
 }
 

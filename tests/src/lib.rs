@@ -16,6 +16,7 @@ use carnet_sync_protocol::entry::Run;
 use carnet_sync_protocol::id::{LogId, NodeId};
 use carnet_sync_protocol::message::{JoinAnswer, RefuseReason};
 use serde_json::Value;
+use std::fs;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
@@ -117,6 +118,13 @@ pub fn join_by(
 }
 
 impl Node {
+    /// What another node is to the practice, as this one lists it.
+    pub fn standing_of(&self, node: &NodeId) -> &'static str {
+        let id = node.to_string();
+        let rows = self.records.nodes().into_iter();
+        rows.filter(|row| row.node == id).map(|row| row.standing).next().unwrap_or("not known")
+    }
+
     /// Who it is.
     pub fn id(&self) -> NodeId {
         self.records.author().node
@@ -276,6 +284,18 @@ pub fn carry_logs(from: &mut Records, to: &mut Records, wanted: impl Fn(&LogId) 
     }
     to.commit().expect("a commit");
     new
+}
+
+/// Copies the files of a directory, as an image of the disk does, into another: made if it is not
+/// there.
+pub fn copy_files(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("a directory");
+    for entry in fs::read_dir(from).expect("a directory") {
+        let entry = entry.expect("an entry");
+        if entry.file_type().expect("a type").is_file() {
+            fs::copy(entry.path(), to.join(entry.file_name())).expect("copied");
+        }
+    }
 }
 
 /// Where third-party charts lie, if they are on this machine; stories that need them say when they

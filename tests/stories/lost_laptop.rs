@@ -47,10 +47,7 @@ fn a_relays_files_and_the_code_restore_the_practice() {
         .unwrap();
     b.records.commit().unwrap();
     sync(&mut b, &mut c);
-    let standing = |node: &Node| {
-        node.records.nodes().into_iter().find(|row| row.node == lost.to_string()).unwrap().standing
-    };
-    assert_eq!((standing(&b), standing(&c)), ("revoked", "revoked"));
+    assert_eq!((b.standing_of(&lost), c.standing_of(&lost)), ("revoked", "revoked"));
     assert_eq!(c.show(&key)["birthDate"], "1987-03-02");
     // And it can invite others with all capabilities.
     let mut all = terms("Thiès", Role::Clinic);

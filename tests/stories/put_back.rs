@@ -1,19 +1,9 @@
 //! A node whose directory was put back to an older one, which nothing on the machine shows: it is
 //! told by the first peer that knows more of what it wrote, whoever that is.
 
-use carnet_tests::{found, join, sync};
+use carnet_tests::{copy_files, found, join, sync};
 use serde_json::json;
 use std::fs;
-use std::path::Path;
-
-fn copy_files(from: &Path, to: &Path) {
-    for file in fs::read_dir(from).expect("a directory") {
-        let file = file.expect("a file").path();
-        if file.is_file() {
-            fs::copy(&file, to.join(file.file_name().expect("a name"))).expect("a copy");
-        }
-    }
-}
 
 #[test]
 fn it_begins_a_new_life_when_somebody_tells_whom_it_no_longer_knows() {

@@ -8,10 +8,9 @@ use carnet_node::records::review::{ReviewItem, ReviewKind};
 use carnet_node::records::staff::PersonChange;
 use carnet_node::store::index::TrailFilter;
 use carnet_sync_protocol::certificate::RevocationKind;
-use carnet_tests::{Node, found, join, permit, sync};
+use carnet_tests::{Node, copy_files, found, join, permit, sync};
 use serde_json::json;
 use std::fs;
-use std::path::Path;
 
 fn two_sites() -> (Node, Node) {
     let (mut a, _) = found("Ziguinchor");
@@ -138,15 +137,6 @@ fn a_patient_who_denies_it_is_not_named_and_the_item_stays() {
     assert_eq!(everything[0].patient.as_deref(), Some("p"));
 }
 
-/// Puts an earlier state of a node's directory back into it, as a restored disk image does.
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for file in fs::read_dir(from).unwrap() {
-        let file = file.unwrap();
-        fs::copy(file.path(), to.join(file.file_name())).unwrap();
-    }
-}
-
 #[test]
 fn every_kind_of_item_has_one_name_on_all_nodes_and_is_signed_off_or_decided() {
     let (mut a, mut b) = two_sites();
@@ -181,12 +171,12 @@ fn every_kind_of_item_has_one_name_on_all_nodes_and_is_signed_off_or_decided() {
     a.records.commit().unwrap();
     c.put(json!({"resourceType": "Patient", "id": "late"}));
     let kept = tempfile::tempdir().unwrap();
-    let mut b = b.reopened(|home| copy(home, kept.path()));
+    let mut b = b.reopened(|home| copy_files(home, kept.path()));
     b.put(json!({"resourceType": "Patient", "id": "before", "gender": "other"}));
     sync(&mut a, &mut b);
     let mut b = b.reopened(|home| {
         fs::remove_file(home.join("index.db")).unwrap();
-        copy(kept.path(), home);
+        copy_files(kept.path(), home);
     });
     b.put(json!({"resourceType": "Patient", "id": "after", "gender": "other"}));
     sync(&mut a, &mut c);

@@ -11,7 +11,7 @@ use carnet_node::store::index::TrailFilter;
 use carnet_sync_protocol::certificate::{RevocationKind, Role};
 use carnet_sync_protocol::entry::VerifiedRun;
 use carnet_sync_protocol::frontier::Frontier;
-use carnet_sync_protocol::id::NodeId;
+use carnet_sync_protocol::id::{Channel, NodeId};
 use carnet_sync_protocol::message::{JoinAnswer, JoinRefusal, RefuseReason};
 use carnet_tests::{
     Node, carry, carry_of, found, join, join_with_admit, permit, sync, terms, unlock_method,
@@ -66,10 +66,7 @@ fn a_cut_holds_though_what_the_index_knew_of_it_was_undone() {
     assert!(matches!(refused, Err(RecordsError::NoSuchResource { .. })), "{refused:?}");
     commit_index(&mut c);
 
-    let (administer, node) = (permit(Action::Administer), stolen.id());
-    let kind = RevocationKind::Reinstate;
-    a.records.set_standing(&administer, &node, kind, None).unwrap();
-    a.records.commit().unwrap();
+    reinstate(&mut a, &stolen);
     sync(&mut a, &mut c);
     assert_eq!(c.show(&after)["birthDate"], "1987-03-02");
     assert_eq!(a.digest(), c.digest());
@@ -134,9 +131,16 @@ fn with_a_stolen_node() -> (Node, Node, Node) {
 }
 
 fn suspend(a: &mut Node, stolen: &Node) {
-    let node = stolen.records.author().node;
+    say(a, stolen, RevocationKind::Suspend);
+}
+
+fn reinstate(a: &mut Node, stolen: &Node) {
+    say(a, stolen, RevocationKind::Reinstate);
+}
+
+fn say(a: &mut Node, stolen: &Node, kind: RevocationKind) {
     let administer = permit(Action::Administer);
-    a.records.set_standing(&administer, &node, RevocationKind::Suspend, None).unwrap();
+    a.records.set_standing(&administer, &stolen.id(), kind, None).unwrap();
     a.records.commit().unwrap();
 }
 
@@ -301,15 +305,6 @@ fn with_a_newcomer_of_the_stolen_node() -> (Node, Node, Node, Node) {
     (a, stolen, c, newcomer)
 }
 
-fn standing(of: &Node, node: &Node) -> &'static str {
-    let id = node.id().to_string();
-    of.records
-        .nodes()
-        .into_iter()
-        .find(|row| row.node == id)
-        .map_or("not known", |row| row.standing)
-}
-
 #[test]
 fn whom_a_revoked_node_admitted_is_kept_by_all_and_shown_by_none_until_admitted_again() {
     let (mut a, _stolen, mut c, mut newcomer) = with_a_newcomer_of_the_stolen_node();
@@ -328,7 +323,7 @@ fn whom_a_revoked_node_admitted_is_kept_by_all_and_shown_by_none_until_admitted_
     assert_eq!(a.digest(), c.digest());
     let administer = permit(Action::Administer);
     for node in [&mut a, &mut c] {
-        assert_eq!(standing(node, &newcomer), "unattested");
+        assert_eq!(node.standing_of(&newcomer.id()), "unattested");
         let report = node.records.verify(&administer, |_, _| {}).unwrap();
         assert_eq!((report.withheld, report.problems), (1, vec![]));
     }
@@ -346,7 +341,7 @@ fn whom_a_revoked_node_admitted_is_kept_by_all_and_shown_by_none_until_admitted_
     sync(&mut a, &mut newcomer);
     for node in [&mut a, &mut c] {
         assert_eq!(node.show(&late)["birthDate"], "1987-03-02");
-        assert_eq!(standing(node, &newcomer), "active");
+        assert_eq!(node.standing_of(&newcomer.id()), "active");
     }
     assert_eq!(newcomer.show(&secret)["birthDate"], "1987-03-02");
     assert_eq!(a.digest(), c.digest());
@@ -370,13 +365,11 @@ fn nobody_fills_a_ledger_with_what_stands_behind_a_cut_but_who_belongs() {
     let key = newcomer.put(patient("late"));
     let transport = newcomer.records.transport_key();
     carry_of(stolen.id(), &mut stolen, &mut a);
-    assert_eq!(standing(&a, &newcomer), "unattested");
-    // A takes the beginning of each log, to see whom it has before it, and no more.
-    let begun = runs_beyond(&Frontier::default(), newcomer.id(), &newcomer.records);
-    a.records.receive_of_peer(&transport, &begun).unwrap();
+    assert_eq!(a.standing_of(&newcomer.id()), "unattested");
     let held = a.records.frontier().clone();
     newcomer.set(&key, "birthDate", json!("1988-01-01"));
     let more = runs_beyond(&held, newcomer.id(), &newcomer.records);
+    assert!(more.iter().any(|run| run.log().channel == Channel::Control), "from the beginning");
     let refused = a.records.receive_of_peer(&transport, &more).unwrap().refused;
     assert!(!more.is_empty() && refused.len() == more.len(), "{refused:?}");
     assert!(refused.iter().all(|(_, why)| *why == RefuseReason::Uncertified), "{refused:?}");
@@ -405,9 +398,7 @@ fn who_knows_that_it_is_cut_off_admits_nobody_and_says_why() {
     let answer = stolen.records.answer_join(&request, &[7; 32]).unwrap();
     assert_eq!(answer, JoinAnswer::Refused(JoinRefusal::CutOff));
     // The invitation is not used up.
-    let kind = RevocationKind::Reinstate;
-    a.records.set_standing(&administer, &stolen.id(), kind, None).unwrap();
-    a.records.commit().unwrap();
+    reinstate(&mut a, &stolen);
     sync(&mut a, &mut stolen);
     let answer = stolen.records.answer_join(&request, &[7; 32]).unwrap();
     assert!(matches!(answer, JoinAnswer::Admitted(_)), "{answer:?}");

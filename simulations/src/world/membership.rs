@@ -80,8 +80,7 @@ impl World {
             // What it wrote as it joined.
             Some(counter) => {
                 let begun: Advance = counter.records().frontier().0.clone().into_iter().collect();
-                self.facts.committed(at, self.clinics[at].node, &begun)?;
-                self.watch(at, &counter.records(), true)
+                self.heard(at, &begun)
             }
             None => Ok(()),
         }
