@@ -230,4 +230,9 @@ impl Conversation {
     pub fn in_sync(&self) -> bool {
         self.session.in_sync()
     }
+
+    /// Whether nothing has moved that no receipt speaks of.
+    pub fn is_receipted(&self) -> bool {
+        self.session.is_receipted()
+    }
 }

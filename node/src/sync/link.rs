@@ -143,8 +143,6 @@ struct Driver {
     settling: Vec<Waiter>,
     quiet_since_ms: u64,
     level_since_ms: Option<u64>,
-    /// How many entries had moved at the last receipt.
-    receipted: Option<u64>,
     /// How much had moved when a receipt was last asked for before its time.
     hastened: Option<u64>,
     code: u32,
@@ -202,7 +200,6 @@ impl Driver {
             settling: Vec::new(),
             quiet_since_ms: 0,
             level_since_ms: None,
-            receipted: receipt.map(|_| 0),
             hastened: None,
             code: 0,
         })
@@ -271,7 +268,6 @@ impl Driver {
             }
             if let Some(receipt) = last_receipt {
                 let id = receipt.id();
-                self.receipted = Some(0);
                 self.view.send_modify(|view| view.receipt = Some(id));
             }
             self.accepted = true;
@@ -348,7 +344,7 @@ impl Driver {
         let moved = Some(moved(&self.conversation.progress()));
         let due = !self.settling.is_empty()
             && self.conversation.in_sync()
-            && self.receipted != moved
+            && !self.conversation.is_receipted()
             && self.hastened != moved;
         if due {
             self.hastened = moved;
@@ -365,7 +361,6 @@ impl Driver {
                 self.registry.changed();
             }
             Event::Receipt(id) => {
-                self.receipted = Some(moved(&self.conversation.progress()));
                 self.view.send_modify(|view| view.receipt = Some(id));
             }
             Event::Refused { log, reason, by_us } => {
@@ -405,7 +400,7 @@ impl Driver {
         let level_since = self.level_since_ms?;
         let rtt_ms = self.connection.rtt().as_millis() as u64;
         let rest = level_since.max(self.quiet_since_ms) + QUIET_MIN_MS.max(rtt_ms * 2);
-        if self.receipted == Some(moved(&self.conversation.progress())) {
+        if self.conversation.is_receipted() {
             Some(rest)
         } else {
             Some(rest.max(level_since + RECEIPT_MAX_MS + rtt_ms * 4))

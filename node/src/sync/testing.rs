@@ -45,7 +45,8 @@ struct Held {
     banned: BTreeSet<NodeId>,
     twice: u64,
     store_delay: Duration,
-    records_the_sync: bool,
+    /// Whether the next receipt is put on record, and how long its keeping takes after that.
+    records_the_sync: Option<Duration>,
 }
 
 impl Held {
@@ -158,9 +159,10 @@ impl Memory {
         self.held.lock().unwrap().store_delay = delay;
     }
 
-    /// Writes an entry after the first receipt, as a node that puts its syncs on record.
-    pub(super) fn record_the_sync(&self) {
-        self.held.lock().unwrap().records_the_sync = true;
+    /// Writes an entry after the first receipt, as a node that puts its syncs on record, and is done
+    /// with the receipt only this much later.
+    pub(super) fn record_the_sync(&self, delay: Duration) {
+        self.held.lock().unwrap().records_the_sync = Some(delay);
     }
 
     pub(super) fn digest(&self) -> [u8; 32] {
@@ -283,8 +285,9 @@ impl Replica for Memory {
         held.receipts.insert(transport, receipt);
         let records = std::mem::take(&mut held.records_the_sync);
         drop(held);
-        if records {
+        if let Some(delay) = records {
             self.write(Channel::Audit, &[b"synced".to_vec()]);
+            std::thread::sleep(delay);
         }
         Ok(())
     }

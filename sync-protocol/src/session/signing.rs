@@ -30,6 +30,8 @@ pub(super) struct Signing {
     keeping: Option<(ReceiptBody, SignatureBytes)>,
     /// Not before this.
     rest_until_ms: u64,
+    /// Somebody waits for what no proposal has spoken of yet.
+    hastened: bool,
 }
 
 impl Signing {
@@ -48,6 +50,7 @@ impl Signing {
             proposed: None,
             keeping: None,
             rest_until_ms: 0,
+            hastened: false,
         }
     }
 
@@ -81,20 +84,14 @@ impl Session {
         let Stage::Open(open) = &self.stage else { return };
         let signing = &open.signing;
         let idle = signing.proposed.is_none() && signing.keeping.is_none();
-        if self.config.side == Side::Listener || !self.level || !idle {
-            return;
-        }
-        // Without a receipt in common the next session could not build on it, so a session after
-        // a cut makes one even if nothing was left to move.
-        let wanting = !signing.signed && !open.exchange.has_base();
-        let frontier = self.transfer.common(&open.exchange.channels);
-        if !signing.has_moved() && (!wanting || frontier.0.is_empty()) {
+        if self.config.side == Side::Listener || !self.level || !idle || self.is_receipted() {
             return;
         }
         if now_ms < signing.rest_until_ms {
             self.deadline = Some(signing.rest_until_ms);
             return;
         }
+        let frontier = self.transfer.common(&open.exchange.channels);
         let body = ReceiptBody {
             practice: self.config.practice,
             dialer: self.config.certificate.node(),
@@ -109,13 +106,26 @@ impl Session {
         let signature = body.sign(Side::Dialer, &self.config.transport_key);
         let Stage::Open(open) = &mut self.stage else { return };
         open.signing.proposed = Some((body.clone(), frontier));
+        open.signing.hastened = false;
         self.say(&Message::Propose { body: Box::new(body), signature });
+    }
+
+    /// Whether nothing has moved that no receipt speaks of.
+    ///
+    /// Without a receipt in common the next session could not build on it, so a session after a cut
+    /// owes one even if nothing was left to move.
+    pub fn is_receipted(&self) -> bool {
+        let Stage::Open(open) = &self.stage else { return false };
+        let in_common = open.signing.signed || open.exchange.has_base();
+        !open.signing.has_moved()
+            && (in_common || self.transfer.common(&open.exchange.channels).0.is_empty())
     }
 
     /// Somebody on this side waits for the receipt; only the dialer proposes one.
     pub(super) fn hasten(&mut self) {
         let Stage::Open(open) = &mut self.stage else { return };
         open.signing.rest_until_ms = 0;
+        open.signing.hastened = true;
         let awaited = open.signing.has_moved() || !self.level;
         if self.config.side == Side::Listener && awaited {
             self.say(&Message::Hasten);
@@ -217,7 +227,8 @@ impl Session {
         let Stage::Open(open) = &mut self.stage else { return };
         let Some((body, ours)) = open.signing.keeping.take() else { return };
         open.signing.account(self.config.side, &body);
-        open.signing.rest_until_ms = now_ms.saturating_add(limit::RECEIPT_REST_MS);
+        let rest_ms = if open.signing.hastened { 0 } else { limit::RECEIPT_REST_MS };
+        open.signing.rest_until_ms = now_ms.saturating_add(rest_ms);
         let id = body.id();
         if self.config.side == Side::Listener {
             self.say(&Message::Accept { id, signature: ours });
