@@ -19,6 +19,10 @@ use tokio::sync::{broadcast, oneshot};
 /// Calls that share one commit at most: a bound on how long the first of them waits.
 const BATCH_CALLS_MAX: usize = 64;
 
+/// So soon after an answer comes the next call of whoever asks one thing in several; it need not wait
+/// for a slice of the index then.
+const NEXT_CALL_WITHIN: Duration = Duration::from_millis(1);
+
 /// How long nobody must have asked anything before the index commits what it shows.
 const INDEX_COMMIT_AFTER: Duration = Duration::from_millis(50);
 
@@ -199,11 +203,12 @@ fn next_message(
     queue: &mpsc::Receiver<Message>,
     tell: &impl Fn(Advance),
 ) -> Option<Message> {
+    let mut pause = NEXT_CALL_WITHIN;
     while records.has_backlog().unwrap_or(false) {
-        match queue.try_recv() {
+        match queue.recv_timeout(std::mem::take(&mut pause)) {
             Ok(message) => return Some(message),
-            Err(mpsc::TryRecvError::Disconnected) => return None,
-            Err(mpsc::TryRecvError::Empty) => {
+            Err(mpsc::RecvTimeoutError::Disconnected) => return None,
+            Err(mpsc::RecvTimeoutError::Timeout) => {
                 let projected = guarded(records, Records::project_slice);
                 // An earlier call may have left something to tell of.
                 let projected = records.commit().map(tell).and(projected);

@@ -15,7 +15,6 @@ use std::path::Path;
 use std::sync::Arc;
 use tokio::net::UnixStream;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::broadcast::error::RecvError;
 use tokio::task::JoinSet;
 
 /// Callers served at once; more wait at the socket.
@@ -109,7 +108,6 @@ impl Signals {
 
 async fn serve(node: Arc<Node>, control: ControlSocket, mut signals: Signals) {
     let mut tasks = JoinSet::new();
-    tasks.spawn(keep_index_current(node.clone()));
     tasks.spawn(upkeep::keep_compact(node.clone(), Rhythm::default()));
     loop {
         while tasks.len() > CALLERS_MAX {
@@ -143,36 +141,5 @@ async fn answer(node: Arc<Node>, stream: UnixStream) {
     let execute = |request, reporter| commands::execute(&node, request, reporter);
     if let Err(error) = control::serve(stream, execute).await {
         tracing::debug!(%error, "a caller went away");
-    }
-}
-
-/// What peers send shows at the next look without waiting: it is projected as it comes, a slice at
-/// a time, so that whoever writes meanwhile waits for one slice at most.
-async fn keep_index_current(node: Arc<Node>) {
-    let mut advances = node.advances();
-    loop {
-        loop {
-            let projected = node
-                .call(|records| {
-                    let more = !records.is_locked() && records.has_backlog()?;
-                    if more {
-                        records.project_slice()?;
-                    }
-                    Ok(more)
-                })
-                .await;
-            match projected {
-                Ok(true) => {}
-                Ok(false) => break,
-                Err(error) => {
-                    tracing::warn!(%error, "the index could not follow the ledger");
-                    break;
-                }
-            }
-        }
-        match advances.recv().await {
-            Ok(_) | Err(RecvError::Lagged(_)) => {}
-            Err(RecvError::Closed) => return,
-        }
     }
 }

@@ -6,7 +6,7 @@ use super::held::{self, Held};
 use super::profile::{Outages, Profile, Shape};
 use super::scenarios::{LOOK_EVERY, MEASURE_MAX, common, rest, usage};
 use super::stage::{CALLED, Running, Stage};
-use crate::local::{Outcome, node::now};
+use crate::local::{Outcome, node::now, node::percentiles};
 use carnet_node::service::request::Request;
 use carnet_sync_protocol::id::Channel;
 use serde_json::{Value, json};
@@ -92,6 +92,7 @@ impl Practice {
         self.stage.line.begin(shape);
         let running = Running { called, caller: Daemon::start(self.stage.home(site))? };
         let home = self.stage.home(site);
+        let mut waits = Vec::new();
         let [critical, durable, searchable, complete] = std::thread::scope(|scope| {
             // An answer may take long, and what is durable meanwhile is seen beside it.
             let arrival = |channel| {
@@ -101,7 +102,7 @@ impl Practice {
             let critical = scope.spawn(arrival(Some(Channel::Critical)));
             let durable = scope.spawn(arrival(None));
             let critical = ended(critical)?;
-            let found = || self.all_found(&running.caller);
+            let found = || self.all_found(&running.caller, &mut waits);
             held::until("patients are found", MEASURE_MAX, ASK_EVERY, found)?;
             let searchable = now();
             let durable = ended(durable)?;
@@ -119,15 +120,17 @@ impl Practice {
         report["durable_seconds"] = since(durable);
         report["searchable_seconds"] = since(searchable);
         report["complete_seconds"] = since(complete);
+        report["search_ms"] = percentiles(&mut waits);
         report["held"] = self.size.clone();
         Ok(report)
     }
 
-    /// Whether the newcomer finds these patients.
-    fn all_found(&self, node: &Daemon) -> Outcome<bool> {
+    /// Whether the newcomer finds these patients, and how long each answer took.
+    fn all_found(&self, node: &Daemon, waits: &mut Vec<Duration>) -> Outcome<bool> {
         for sought in self.sample.iter().rev() {
-            let query = sought.identifier.clone();
+            let (query, asked) = (sought.identifier.clone(), now());
             let found = node.ask(Request::PatientSearch { query, limit: 50 })?;
+            waits.push(asked.elapsed());
             let mut found = found.as_array().into_iter().flatten();
             if !found.any(|patient| patient["id"] == sought.patient.as_str()) {
                 return Ok(false);
