@@ -6,6 +6,7 @@
 //! which hold no patient's data, wait in `log.db` until it is unlocked.
 
 use super::author::{Content, Placed};
+use super::project::SLICE;
 use super::read::instant;
 use super::status::CLOCK_FLOOR_MS;
 use super::{Records, RecordsError};
@@ -31,9 +32,6 @@ const WAITING_MAX: usize = 1_000;
 
 /// How far a clock may stand behind what the node has written itself.
 const CLOCK_BEHIND_MS: u64 = 5 * 60_000;
-
-/// Entries verified together.
-const PAGE_ENTRIES: usize = 256;
 
 /// Events read together.
 const PAGE_EVENTS: usize = 1_000;
@@ -379,7 +377,7 @@ impl Records {
         let mut problems = crate::records::verify::VerifyReport::default();
         let mut after = 0;
         loop {
-            let page = self.ledger.of_channel_as_stored(Channel::Audit, after, PAGE_ENTRIES)?;
+            let page = self.ledger.of_channel_as_stored(Channel::Audit, after, SLICE)?;
             let Some(last) = page.last() else { break };
             after = last.arrival;
             for held in &page {

@@ -11,6 +11,7 @@
 //! - Where the transaction was given up under an earlier call (SQLite does so when the disk is
 //!   full), it is *doomed*: nothing more is done in it, and no caller of it gets a result.
 
+use super::project::SLICE;
 use super::{Advance, Records, RecordsError};
 use crate::audit::AuditOutcome;
 use carnet_sync_protocol::id::LogId;
@@ -49,7 +50,7 @@ pub(super) struct Transaction {
 /// Commits of the ledger that share one of the index, and entries that it then shows: so much is
 /// shown anew after a power cut, or after a commit that failed.
 const LEDGER_COMMITS_MAX: u32 = 64;
-const ENTRIES_SHOWN_MAX: u64 = 256;
+const ENTRIES_SHOWN_MAX: u64 = SLICE as u64;
 
 impl Records {
     /// Makes everything written since the last commit durable, and tells which logs grew.

@@ -87,6 +87,9 @@ impl Practice {
         let shape = profile.shape();
         let shape = if cut { Shape { outages: Some(CUTS), ..shape } } else { shape };
         let called = self.stage.start_called()?;
+        // It may still be showing what the other authors brought, which is not the newcomer's time.
+        let shown = || self.all_shown(&called);
+        held::until("the called site shows its charts", MEASURE_MAX, ASK_EVERY, shown)?;
         let wanted = Held::open(self.stage.home(CALLED))?.heads()?;
         let cpu_before = called.usage().cpu_seconds;
         self.stage.line.begin(shape);
