@@ -45,7 +45,7 @@ const LAYERS: [(&str, &[&str]); 15] = [
 ];
 
 /// Who alone may name a crate: replacing it then touches one place.
-const OWNERS: [(&str, &[&str]); 13] = [
+const OWNERS: [(&str, &[&str]); 14] = [
     // The link benchmark measures its sync protocol beside ours, over a connection of its own.
     ("automerge", &["node/src/chart", "simulations/src/link"]),
     // The benchmarks compare with a bare SQLite commit.
@@ -57,6 +57,7 @@ const OWNERS: [(&str, &[&str]); 13] = [
     ("hpke", &["node/src/vault"]),
     ("argon2", &["node/src/vault"]),
     ("hkdf", &["node/src/vault"]),
+    ("rayon", &["node/src/records"]),
     (
         "zstd",
         &[

@@ -26,8 +26,8 @@ mod splice;
 pub use change::Brief;
 pub use conflict::ConflictKind;
 pub use document::{
-    Applied, ChangeHash, ChartError, Choice, Conflict, ConflictValue, Document, Edit, Inspected,
-    Version, View, Written, inspect,
+    Applied, ChangeHash, ChartError, Choice, Conflict, ConflictValue, Document, Edit, Incoming,
+    Inspected, Version, View, Written, inspect,
 };
 pub use fold::{FOLDED_MAX, Folded};
 pub use grain::{Grain, grain, guarded, merging_table};

@@ -27,6 +27,7 @@
 //! | [`verify`], [`status`] | is everything as it should be |
 //! | [`handle`], `transaction` | the thread that owns it all, group commit, and what a failure leaves |
 
+mod ahead;
 pub mod author;
 pub mod backup;
 mod body;

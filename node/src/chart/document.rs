@@ -14,7 +14,7 @@ mod tests;
 mod typing;
 mod write;
 
-pub use self::apply::{Applied, Inspected, inspect};
+pub use self::apply::{Applied, Incoming, Inspected, inspect};
 pub use self::error::ChartError;
 pub use self::history::Version;
 pub use self::write::{Choice, Edit, Written};

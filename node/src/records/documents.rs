@@ -185,11 +185,31 @@ impl Records {
         id: &DocumentId,
         f: impl FnOnce(&mut Self, &mut Resident) -> Result<T, RecordsError>,
     ) -> Result<T, RecordsError> {
-        let mut resident = match self.charts_mut()?.documents.take(id) {
-            Some(resident) => resident,
-            None => self.load_document(id)?,
-        };
+        let mut resident = self.take_document(id, u64::MAX)?;
         let value = f(self, &mut resident)?;
+        self.keep_document(id, resident)?;
+        Ok(value)
+    }
+
+    /// Takes a document out of memory, or loads it as it was up to an arrival; [`Self::keep_document`]
+    /// puts it back.
+    pub(super) fn take_document(
+        &mut self,
+        id: &DocumentId,
+        until: u64,
+    ) -> Result<Resident, RecordsError> {
+        match self.charts_mut()?.documents.take(id) {
+            Some(resident) => Ok(resident),
+            None => self.load_document(id, until),
+        }
+    }
+
+    /// Keeps a document in memory, and drops others if there are too many.
+    pub(super) fn keep_document(
+        &mut self,
+        id: &DocumentId,
+        mut resident: Resident,
+    ) -> Result<(), RecordsError> {
         if resident.unsaved >= UNSAVED_CHANGES_MAX && resident.touched.is_empty() {
             self.save_document(id, &mut resident)?;
         }
@@ -197,7 +217,7 @@ impl Records {
         while let Some(id) = self.charts()?.documents.excess() {
             self.evict(&id)?;
         }
-        Ok(value)
+        Ok(())
     }
 
     fn evict(&mut self, id: &DocumentId) -> Result<(), RecordsError> {
@@ -255,7 +275,7 @@ impl Records {
         Ok(bytes)
     }
 
-    fn load_document(&mut self, id: &DocumentId) -> Result<Resident, RecordsError> {
+    fn load_document(&mut self, id: &DocumentId, until: u64) -> Result<Resident, RecordsError> {
         let actor = self.actor()?;
         let saved = self.charts()?.index.document(id)?.and_then(|row| {
             let bytes = vault::unpack(&row.bytes, DOCUMENT_BYTES_MAX).ok()?;
@@ -269,7 +289,7 @@ impl Records {
         if carnet_sync_protocol::planted::is("loads-a-document-as-it-was-saved") && applied > 0 {
             return Ok(resident);
         }
-        self.catch_up_document(id, &mut resident)?;
+        self.catch_up_document(id, &mut resident, until)?;
         self.settle_twins(id, &mut resident)?;
         Ok(resident)
     }
@@ -280,14 +300,16 @@ impl Records {
         Ok(Resident::new(document, 0, 0, self.charts()?.index.claims(id)?))
     }
 
-    /// Takes in all that the ledger holds of a document and it has not looked at.
+    /// Takes in what the ledger holds of a document up to an arrival and it has not looked at.
     pub(super) fn catch_up_document(
         &mut self,
         id: &DocumentId,
         resident: &mut Resident,
+        until: u64,
     ) -> Result<(), RecordsError> {
         loop {
-            let page = self.ledger.of_document(id, resident.applied, super::open::PAGE)?;
+            let after = resident.applied;
+            let page = self.ledger.of_document_until(id, after, until, super::open::PAGE)?;
             if page.is_empty() {
                 return Ok(());
             }

@@ -224,7 +224,7 @@ fn next_message(
         Ok(message) => Some(message),
         Err(mpsc::RecvTimeoutError::Disconnected) => None,
         Err(mpsc::RecvTimeoutError::Timeout) => {
-            records.commit_index();
+            records.come_to_rest();
             queue.recv().ok()
         }
     }

@@ -75,6 +75,9 @@ impl Homes {
 
     /// What the homes disagree about, if they do.
     pub fn rivalry(&self) -> Option<Rivalry<'_>> {
+        if self.speaking.len() < 2 {
+            return None;
+        }
         let mut said = BTreeSet::new();
         let mut sides = Vec::new();
         for standing in &self.speaking {

@@ -18,10 +18,10 @@ use super::documents::{Resident, actor_prefix};
 use super::twins::{Candidates, Outcasts, claim};
 use super::{Records, RecordsError};
 use crate::access::statement::Ruling;
-use crate::chart::{Applied, ChangeHash, ChartError, Document, Inspected, inspect};
+use crate::chart::{Applied, ChangeHash, ChartError, Document, Incoming, Inspected, inspect};
 use crate::store::index::{Brought, Cause, Pending, Quarantined};
 use crate::store::ledger::Held;
-use crate::vault;
+use crate::vault::{self, KeyBook};
 use carnet_sync_protocol::id::{DocumentId, EntryId, EpochId, LogId};
 use std::collections::BTreeMap;
 
@@ -32,14 +32,29 @@ pub(super) const WITHHELD: &str = "written after its node was cut off; withheld"
 type Next = Vec<u64>;
 
 /// A change, opened.
-enum Opened {
-    Change(Vec<u8>),
+pub(super) enum Opened {
+    Change(Box<Incoming>),
     /// The key of this epoch is not here.
     NoKey(EpochId),
     /// It can't be what it says.
     Unsound(String),
     /// A later version's kind of entry: kept, passed on, not shown.
     Foreign,
+}
+
+impl Opened {
+    /// Opens what an entry holds.
+    pub fn of(keys: &KeyBook, held: &Held) -> Self {
+        let header = &held.entry.header;
+        if !vault::CODECS.contains(&header.codec) {
+            return Self::Foreign;
+        }
+        let Some(key) = keys.epoch(&header.epoch) else { return Self::NoKey(header.epoch) };
+        match vault::open(key, header, &held.entry.payload) {
+            Ok(change) => Self::Change(Box::new(Incoming::new(change))),
+            Err(error) => Self::Unsound(error.to_string()),
+        }
+    }
 }
 
 impl Records {
@@ -50,11 +65,24 @@ impl Records {
         resident: &mut Resident,
         held: &Held,
     ) -> Result<(), RecordsError> {
+        let opened = self.open_change(held)?;
+        self.take_in_opened(id, resident, held, opened)
+    }
+
+    /// The same for an entry that was opened already.
+    pub(super) fn take_in_opened(
+        &mut self,
+        id: &DocumentId,
+        resident: &mut Resident,
+        held: &Held,
+        opened: Opened,
+    ) -> Result<(), RecordsError> {
         resident.applied = resident.applied.max(held.arrival);
-        let mut next = self.attempt(id, resident, held)?;
+        let mut next = self.attempt(id, resident, held, opened)?;
         while let Some(arrival) = next.pop() {
             if let Some(held) = self.ledger.at(arrival)? {
-                next.extend(self.attempt(id, resident, &held)?);
+                let opened = self.open_change(&held)?;
+                next.extend(self.attempt(id, resident, &held, opened)?);
             }
         }
         Ok(())
@@ -65,28 +93,29 @@ impl Records {
         id: &DocumentId,
         resident: &mut Resident,
         held: &Held,
+        opened: Opened,
     ) -> Result<Next, RecordsError> {
         let arrival = held.arrival;
-        let change = match self.open_change(held)? {
+        let mut change = match opened {
             Opened::Change(change) => change,
             Opened::NoKey(epoch) => return self.put_aside(id, arrival, Cause::Key(epoch)),
             Opened::Unsound(reason) => return self.quarantine(id, arrival, None, reason),
             Opened::Foreign => return Ok(Next::new()),
         };
         if resident.claims.any
-            && let Some(reason) = self.contested(id, resident, held, &change)?
+            && let Some(reason) = self.contested(id, resident, held, change.bytes())?
         {
             return self.quarantine(id, arrival, None, reason.to_owned());
         }
         if self.is_withheld(held)? {
-            let hash = inspect(&change).ok().map(|inspected| inspected.hash);
+            let hash = inspect(change.bytes()).ok().map(|inspected| inspected.hash);
             if !self.is_built_on(id, resident, hash.as_ref())? {
-                self.note_claim(id, resident, claim(held, &change).as_ref())?;
+                self.note_claim(id, resident, claim(held, change.bytes()).as_ref())?;
                 let hash = hash.map(|hash| hash.0);
                 return self.quarantine(id, arrival, hash, WITHHELD.to_owned());
             }
         }
-        match apply(&mut resident.document, held, &change, self.is_cut(held)) {
+        match apply(&mut resident.document, held, &mut change, self.is_cut(held)) {
             Ok(applied) => {
                 self.begin()?;
                 let counts = self.credit(id, &applied, held)?;
@@ -99,7 +128,7 @@ impl Records {
                     }
                     resident.touched.extend(applied.touched.iter().cloned());
                 }
-                resident.note(arrival, (!applied.known).then_some(change.len()), waited);
+                resident.note(arrival, (!applied.known).then_some(change.bytes().len()), waited);
                 match applied.known {
                     true => Ok(Next::new()),
                     false => Ok(index.waiting_for(id, &applied.hash.0)?),
@@ -111,12 +140,12 @@ impl Records {
                 if carnet_sync_protocol::planted::is("forgets-what-waits") {
                     return Ok(Next::new());
                 }
-                self.note_claim(id, resident, claim(held, &change).as_ref())?;
+                self.note_claim(id, resident, claim(held, change.bytes()).as_ref())?;
                 self.put_aside(id, arrival, Cause::Change(first.0))?;
                 Ok(self.charts()?.index.withheld(id, &first.0)?)
             }
             Err(error) => {
-                self.note_claim(id, resident, claim(held, &change).as_ref())?;
+                self.note_claim(id, resident, claim(held, change.bytes()).as_ref())?;
                 self.quarantine(id, arrival, None, error.to_string())
             }
         }
@@ -130,7 +159,8 @@ impl Records {
         applied: &Applied,
         held: &Held,
     ) -> Result<bool, RecordsError> {
-        let other = self.charts()?.index.change(&applied.hash.0)?.map(|brought| brought.arrival);
+        let known = self.charts()?.index.change(&applied.hash.0)?;
+        let other = known.as_ref().map(|brought| brought.arrival);
         let other = match other.filter(|arrival| *arrival != held.arrival) {
             Some(arrival) => self.ledger.stamp_at(arrival)?,
             None => None,
@@ -154,7 +184,12 @@ impl Records {
             time_ms: held.entry.header.time.unix_ms(),
             by: applied.by.clone(),
         };
-        self.charts_mut()?.index.put_change(&applied.hash.0, &brought)?;
+        let index = &mut self.charts_mut()?.index;
+        match known {
+            Some(known) if known == brought => {}
+            Some(_) => index.put_change(&applied.hash.0, &brought)?,
+            None => index.add_change(&applied.hash.0, &brought)?,
+        }
         Ok(true)
     }
 
@@ -226,10 +261,10 @@ impl Records {
             // The last is tried first: they come off the end.
             next.reverse();
             while let Some(held) = next.pop() {
-                let Some(change) = self.readable_change(&held)? else { continue };
-                let Ok(Inspected { hash, .. }) = inspect(&change) else { continue };
+                let Opened::Change(mut change) = self.open_change(&held)? else { continue };
+                let Ok(Inspected { hash, .. }) = inspect(change.bytes()) else { continue };
                 let is_withheld = self.is_withheld(&held)?;
-                if let Some(claim) = claim(&held, &change) {
+                if let Some(claim) = claim(&held, change.bytes()) {
                     seen.add(claim, held.entry.header.log.author.node, is_withheld);
                 }
                 if outcasts.contains_key(&hash) {
@@ -239,7 +274,7 @@ impl Records {
                     withheld.entry(hash).or_default().push(held);
                     continue;
                 }
-                match apply(&mut document, &held, &change, self.is_cut(&held)) {
+                match apply(&mut document, &held, &mut change, self.is_cut(&held)) {
                     Ok(applied) => next.extend(waiting.remove(&applied.hash).unwrap_or_default()),
                     Err(ChartError::MissingDependencies(missing)) => {
                         let first = first_of(&missing)?;
@@ -255,23 +290,13 @@ impl Records {
     /// The change of an entry, if there is one and it can be read.
     pub(super) fn readable_change(&self, held: &Held) -> Result<Option<Vec<u8>>, RecordsError> {
         Ok(match self.open_change(held)? {
-            Opened::Change(change) => Some(change),
+            Opened::Change(change) => Some(change.into_bytes()),
             _ => None,
         })
     }
 
     fn open_change(&self, held: &Held) -> Result<Opened, RecordsError> {
-        let header = &held.entry.header;
-        if !vault::CODECS.contains(&header.codec) {
-            return Ok(Opened::Foreign);
-        }
-        let Some(key) = self.charts()?.keys.epoch(&header.epoch) else {
-            return Ok(Opened::NoKey(header.epoch));
-        };
-        Ok(match vault::open(key, header, &held.entry.payload) {
-            Ok(change) => Opened::Change(change),
-            Err(error) => Opened::Unsound(error.to_string()),
-        })
+        Ok(Opened::of(&self.charts()?.keys, held))
     }
 
     /// Whether the entry was written after its node was cut off, and nobody has released it.
@@ -307,18 +332,13 @@ impl Records {
 fn apply(
     document: &mut Document,
     held: &Held,
-    change: &[u8],
+    change: &mut Incoming,
     cut: bool,
 ) -> Result<Applied, ChartError> {
     let prefix = actor_prefix(&held.entry.header.log.author);
     #[cfg(planted)]
-    if carnet_sync_protocol::planted::is("trusts-what-was-overwritten-behind-a-cut") {
-        return document.apply(change, prefix);
-    }
-    match cut {
-        true => document.apply_doubted(change, prefix),
-        false => document.apply(change, prefix),
-    }
+    let cut = cut && !carnet_sync_protocol::planted::is("trusts-what-was-overwritten-behind-a-cut");
+    document.apply_incoming(change, prefix, cut)
 }
 
 fn first_of(missing: &[ChangeHash]) -> Result<ChangeHash, RecordsError> {

@@ -3,9 +3,10 @@
 //! The index has a cursor, the arrival up to which it shows the ledger. Entries are projected in
 //! slices, so that receiving a large chart does not keep a clinician waiting.
 
+use super::ahead::{self, Packed, Prepared};
 use super::documents::Resident;
 use super::homes::{Homes, Rivalry, Standing};
-use super::{Records, RecordsError, body, duplicates, linked};
+use super::{Records, RecordsError, duplicates, linked};
 use crate::chart::{
     ChangeHash, ChartError, Conflict, ConflictValue, ResourceKey, WHOLE, patient_in,
 };
@@ -18,6 +19,14 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Entries projected before the queue of calls is looked at again. Half as many cost a first sync an
 /// eighth more.
 pub(super) const SLICE: usize = 256;
+
+/// Entries that are not shown yet, from which on more of the index is kept in memory.
+const MUCH: u64 = 2048;
+
+/// Documents that are shown together, and what they may take: enough for several cores, few enough
+/// to hold.
+const SHOWN_TOGETHER: usize = 32;
+const TAKEN_BYTES_MAX: usize = 8 << 20;
 
 /// The channels whose entries are changes of chart documents.
 pub(super) fn is_chart(channel: Channel) -> bool {
@@ -76,35 +85,83 @@ impl Records {
     pub fn project_slice(&mut self) -> Result<(), RecordsError> {
         self.settle_again()?;
         self.begin()?;
-        let page = self.ledger.by_arrival(self.charts()?.index.applied_until()?, SLICE)?;
-        let Some(last) = page.last().map(|held| held.arrival) else { return Ok(()) };
-        let mut by_document: BTreeMap<DocumentId, Vec<&Held>> = BTreeMap::new();
-        for held in page.iter().filter(|held| is_chart(held.entry.header.log.channel)) {
-            if held.entry.header.document != DocumentId::ZERO {
-                by_document.entry(held.entry.header.document).or_default().push(held);
-            }
+        let shown = self.charts()?.index.applied_until()?;
+        if self.ledger.last_arrival() - shown > MUCH {
+            self.charts_mut()?.index.expect_much(true)?;
         }
+        let page = self.ledger.by_arrival(shown, SLICE)?;
+        let Some(last) = page.last().map(|held| held.arrival) else { return Ok(()) };
         for held in page.iter().filter(|held| held.entry.header.log.channel == Channel::Audit) {
             self.project_trail(held)?;
         }
-        for (document, entries) in by_document {
-            self.with_document(&document, |records, resident| {
-                for held in entries {
-                    if held.arrival > resident.applied {
-                        records.take_in(&document, resident, held)?;
-                    }
-                }
-                records.settle_twins(&document, resident)?;
-                records.show(&document, resident)
-            })?;
-        }
+        #[cfg(planted)]
+        let count = page.len();
+        let mut entries = page;
+        entries.retain(|held| {
+            let header = &held.entry.header;
+            is_chart(header.log.channel) && header.document != DocumentId::ZERO
+        });
+        let entries = self.ledger.checked(entries)?;
+        self.project_charts(&entries, shown)?;
         #[cfg(planted)]
         let last = match carnet_sync_protocol::planted::is("moves-the-cursor-too-far") {
-            true => last + u64::from(page.len() > 2),
+            true => last + u64::from(count > 2),
             false => last,
         };
         self.charts_mut()?.index.set_applied_until(last)?;
         Ok(())
+    }
+
+    /// Takes entries into their documents, and shows what they changed; `shown` is the arrival before
+    /// the first of them.
+    fn project_charts(&mut self, entries: &[Held], shown: u64) -> Result<(), RecordsError> {
+        let mut entries: Vec<&Held> = entries.iter().collect();
+        // Stable: those of one document stay in the order in which they came.
+        entries.sort_by_key(|held| document_of(held));
+        let keys = self.charts()?.keys.clone();
+        ahead::opened(&keys, &entries, |opened| {
+            let (mut taken, mut weight) = (Vec::new(), 0);
+            for entries in entries.chunk_by(|a, b| document_of(a) == document_of(b)) {
+                let id = document_of(entries[0]);
+                let mut resident = self.take_document(&id, shown)?;
+                for (held, opened) in entries.iter().zip(&mut *opened) {
+                    if held.arrival > resident.applied {
+                        self.take_in_opened(&id, &mut resident, held, opened)?;
+                    }
+                }
+                self.settle_twins(&id, &mut resident)?;
+                weight += resident.document.weight();
+                taken.push((id, resident));
+                if taken.len() == SHOWN_TOGETHER || weight > TAKEN_BYTES_MAX {
+                    self.show_all(std::mem::take(&mut taken))?;
+                    weight = 0;
+                }
+            }
+            self.show_all(taken)
+        })
+    }
+
+    /// Puts documents back into memory, and shows in the index what changed in them.
+    fn show_all(&mut self, taken: Vec<(DocumentId, Resident)>) -> Result<(), RecordsError> {
+        let prepared = ahead::prepared(&taken);
+        let ids: Vec<DocumentId> = taken.iter().map(|(id, _)| *id).collect();
+        let show = || {
+            for (id, mut resident) in taken {
+                resident.touched.clear();
+                self.keep_document(&id, resident)?;
+            }
+            for (id, prepared) in ids.iter().zip(prepared) {
+                self.show_prepared(id, prepared)?;
+            }
+            Ok(())
+        };
+        let shown = show();
+        if shown.is_err() {
+            // What they hold that is not shown is known by what is replayed.
+            let documents = &mut self.charts_mut()?.documents;
+            ids.iter().for_each(|id| documents.forget(id));
+        }
+        shown
     }
 
     /// After new keys came: applies the entries that could not be read.
@@ -174,9 +231,19 @@ impl Records {
         id: &DocumentId,
         resident: &mut Resident,
     ) -> Result<(), RecordsError> {
+        let touched = std::mem::take(&mut resident.touched);
+        let prepared = touched.iter().map(|key| Prepared::of(resident, key));
+        self.show_prepared(id, prepared)
+    }
+
+    fn show_prepared(
+        &mut self,
+        id: &DocumentId,
+        prepared: impl IntoIterator<Item = Prepared>,
+    ) -> Result<(), RecordsError> {
         let mut stamps = Stamps::default();
-        for key in std::mem::take(&mut resident.touched) {
-            self.show_resource(id, resident, &key, &mut stamps)?;
+        for one in prepared {
+            self.show_resource(id, one, &mut stamps)?;
         }
         Ok(())
     }
@@ -184,27 +251,30 @@ impl Records {
     fn show_resource(
         &mut self,
         document: &DocumentId,
-        resident: &mut Resident,
-        key: &ResourceKey,
+        prepared: Prepared,
         stamps: &mut Stamps,
     ) -> Result<(), RecordsError> {
-        // None when every change that made it is withheld.
-        let view = resident.document.view(key);
+        let Prepared { key, shown } = prepared;
         let homes = self.charts()?.index.homes(&key.kind, &key.id)?;
         let is_new = homes.is_empty();
-        let mut views: Vec<Standing> = view.map(|view| (*document, view)).into_iter().collect();
+        let (mut views, mut packed): (Vec<Standing>, _) = Default::default();
+        if let Some((view, of_view)) = shown {
+            views.push((*document, view));
+            packed = Some((*document, of_view));
+        }
         for other in homes.iter().filter(|other| *other != document) {
-            let view = self.with_document(other, |_, other| Ok(other.document.view(key)))?;
+            let view = self.with_document(other, |_, other| Ok(other.document.view(&key)))?;
             views.extend(view.map(|view| (*other, view)));
         }
         views.sort_by_key(|(id, _)| *id);
-        self.index_resource(key, views, is_new, stamps)
+        self.index_resource(&key, views, packed, is_new, stamps)
     }
 
     fn index_resource(
         &mut self,
         key: &ResourceKey,
         mut views: Vec<Standing>,
+        packed: Option<(DocumentId, Packed)>,
         is_new: bool,
         stamps: &mut Stamps,
     ) -> Result<(), RecordsError> {
@@ -225,7 +295,9 @@ impl Records {
         };
         let heads = homes.speaking.iter().flat_map(|(_, view)| &view.heads);
         let version = self.version(heads, stamps)?;
-        let patient = patient_of(key, &view.body);
+        let packed = packed.filter(|(of, _)| of == document);
+        let Packed { patient, body } =
+            packed.map_or_else(|| Packed::of(key, view), |(_, packed)| packed);
         let mut rows = Vec::new();
         for (home, conflict) in &within {
             rows.push(self.conflict_row(key, *home, patient.clone(), conflict, stamps)?);
@@ -237,15 +309,15 @@ impl Records {
             kind: key.kind.clone(),
             id: key.id.clone(),
             document: *document,
-            body: body::pack(key, patient.as_deref(), &view.body),
+            body,
             patient,
             version,
             deleted: view.deleted,
             conflicted: !rows.is_empty(),
         };
         let index = &mut self.charts_mut()?.index;
-        index.put_resource(&row, &documents)?;
         // Of what is new nothing is there to be replaced.
+        index.put_resource(&row, &documents, is_new)?;
         if !(is_new && rows.is_empty()) {
             index.replace_conflicts(&key.kind, &key.id, &rows)?;
         }
@@ -422,6 +494,10 @@ impl Records {
     }
 }
 
+fn document_of(held: &Held) -> DocumentId {
+    held.entry.header.document
+}
+
 /// Takes out of the index by what a resource was found that nobody has written any more.
 fn forget(index: &mut Index, key: &ResourceKey) -> Result<(), RecordsError> {
     super::search::index_terms(index, key, None, false)?;
@@ -452,7 +528,7 @@ impl Authored {
 }
 
 /// The patient to whose chart a resource belongs; a Patient belongs to its own.
-fn patient_of(key: &ResourceKey, body: &Value) -> Option<String> {
+pub(super) fn patient_of(key: &ResourceKey, body: &Value) -> Option<String> {
     if key.kind == "Patient" {
         return Some(key.id.clone());
     }

@@ -121,6 +121,16 @@ impl Records {
         self.transaction.shown = charts.index.applied_until().unwrap_or_default();
     }
 
+    /// Commits the index, and gives back the memory that making much of it took.
+    pub(super) fn come_to_rest(&mut self) {
+        self.commit_index();
+        if let Some(charts) = &mut self.charts
+            && let Err(error) = charts.index.expect_much(false)
+        {
+            tracing::warn!(%error, "the index keeps its memory");
+        }
+    }
+
     /// Has the next commit tell the heads of every log once more, if something is packed: sessions
     /// then look again for what they found nothing of.
     pub(super) fn tell_anew(&mut self) -> Result<(), RecordsError> {

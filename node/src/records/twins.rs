@@ -235,7 +235,7 @@ impl Records {
         self.charts_mut()?.documents.renew_actor();
         let before = resident.document.keys();
         *resident = self.empty_document(id)?;
-        self.catch_up_document(id, resident)?;
+        self.catch_up_document(id, resident, u64::MAX)?;
         resident.unsettled = false;
         resident.touched.extend(before);
         resident.touched.extend(resident.document.keys());

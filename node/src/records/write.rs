@@ -404,7 +404,7 @@ impl Records {
                     time_ms: placed.time.unix_ms(),
                     by: by.clone(),
                 };
-                self.charts_mut()?.index.put_change(&change.written.hash.0, &brought)?;
+                self.charts_mut()?.index.add_change(&change.written.hash.0, &brought)?;
             }
             written.extend(changes.into_iter().zip(placed));
         }

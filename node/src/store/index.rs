@@ -107,6 +107,7 @@ CREATE INDEX trail_of_actor ON trail (actor, arrival);
 /// The encrypted index of one node.
 pub struct Index {
     database: Database,
+    expects_much: bool,
 }
 
 impl std::fmt::Debug for Index {
@@ -125,7 +126,7 @@ impl Index {
         database.batch(TABLES)?;
         database.batch(&format!("PRAGMA user_version = {SCHEMA}"))?;
         database.keep()?;
-        Ok(Self { database })
+        Ok(Self { database, expects_much: false })
     }
 
     /// Opens the index; whatever is wrong with it is [`StoreError::IndexUnusable`].
@@ -142,7 +143,7 @@ impl Index {
         database
             .value::<i64>("SELECT applied FROM cursor")
             .map_err(|error| unusable(error.to_string()))?;
-        Ok(Self { database })
+        Ok(Self { database, expects_much: false })
     }
 
     /// Begins a new index beside the old one, which stays until [`Rebuild::finish`].
@@ -191,6 +192,16 @@ impl Index {
     /// Undoes what was done since the innermost savepoint, and closes it.
     pub fn rollback_to(&mut self) -> Result<()> {
         self.database.undo()
+    }
+
+    /// Keeps more of the index in memory while much of it is made, and gives that back afterwards.
+    /// What was dropped from memory has to be read, opened and authenticated again.
+    pub fn expect_much(&mut self, much: bool) -> Result<()> {
+        if much != self.expects_much {
+            self.database.batch(if much { CACHE_FOR_MUCH } else { CACHE })?;
+            self.expects_much = much;
+        }
+        Ok(())
     }
 
     /// The arrival up to which the index shows the ledger.
@@ -262,9 +273,16 @@ impl Rebuild {
     }
 }
 
+/// What SQLite keeps of the index in memory; negative numbers are KiB.
+const CACHE: &str = "PRAGMA cache_size = -16384; PRAGMA shrink_memory";
+
+/// The same while much of it is made.
+const CACHE_FOR_MUCH: &str = "PRAGMA cache_size = -65536";
+
 fn unlock(database: &Database, key: &Private<[u8; 32]>) -> Result<()> {
     database.decrypt(key)?;
-    database.batch("PRAGMA synchronous = NORMAL; PRAGMA cache_size = -16384;")
+    database.batch("PRAGMA synchronous = NORMAL")?;
+    database.batch(CACHE)
 }
 
 #[cfg(test)]

@@ -45,10 +45,42 @@ pub struct Inspected {
     pub by: Option<String>,
 }
 
+/// A change of a peer that Automerge has read, or not yet: that can be done on another thread than
+/// the one that will take it in, since it needs no document.
+#[derive(Debug)]
+pub struct Incoming {
+    bytes: Vec<u8>,
+    decoded: Option<Result<Change, Refusal>>,
+}
+
+impl Incoming {
+    /// A change that is read when it is taken in.
+    pub fn new(bytes: Vec<u8>) -> Self {
+        Self { bytes, decoded: None }
+    }
+
+    /// Has Automerge read it now, if it is spelled as a node would spell it.
+    pub fn read(&mut self) {
+        let sound =
+            RawChange::read(&self.bytes).is_ok_and(|change| register_keys(&change, false).is_ok());
+        self.decoded = sound.then(|| decode(&self.bytes));
+    }
+
+    /// The change.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// The change alone.
+    pub fn into_bytes(self) -> Vec<u8> {
+        self.bytes
+    }
+}
+
 /// Reads what a change says of itself, without a document.
 pub fn inspect(change: &[u8]) -> Result<Inspected, ChartError> {
     let change = RawChange::read(change)?;
-    register_keys(&change)?;
+    register_keys(&change, false)?;
     Ok(Inspected {
         hash: ChangeHash(change.hash),
         actor: change.actors[0],
@@ -60,8 +92,11 @@ pub fn inspect(change: &[u8]) -> Result<Inspected, ChartError> {
 }
 
 /// What each operation is about; no register may be written twice, and no resource get more values
-/// than can be held at once.
-pub(super) fn register_keys<'a>(change: &RawChange<'a>) -> Result<Vec<RegisterKey<'a>>, Refusal> {
+/// than can be held at once. What is written may have been `checked` already, which is most of it.
+pub(super) fn register_keys<'a>(
+    change: &RawChange<'a>,
+    checked: bool,
+) -> Result<Vec<RegisterKey<'a>>, Refusal> {
     let mut names = HashSet::new();
     if !change.operations.iter().all(|operation| names.insert(operation.key)) {
         return Err(Refusal::Foreign("a register that is written twice"));
@@ -70,28 +105,31 @@ pub(super) fn register_keys<'a>(change: &RawChange<'a>) -> Result<Vec<RegisterKe
         Some(Content::Bytes(bytes)) => Some((operation.key, bytes)),
         _ => None,
     });
-    if register_key::values(written) > VALUES_MAX {
+    if !checked && register_key::values(written) > VALUES_MAX {
         return Err(Refusal::TooLarge);
     }
     let actor = &change.actors[0];
-    change.operations.iter().map(|operation| RegisterKey::read(operation, actor)).collect()
+    let read = |operation| RegisterKey::read(operation, actor, checked);
+    change.operations.iter().map(read).collect()
 }
 
 impl Document {
     /// Takes in a change that was written by the author whose actors start with this prefix.
     /// A change that is known already is no error.
     pub fn apply(&mut self, bytes: &[u8], actor_prefix: [u8; 8]) -> Result<Applied, ChartError> {
-        self.take(bytes, actor_prefix, false)
+        self.take(bytes, None, actor_prefix, false)
     }
 
-    /// The same for a change that was written after its author was cut off, and that others build
-    /// on all the same: what it overwrote is a conflict, and it settles none.
-    pub fn apply_doubted(
+    /// The same for a change that may have been read already. It is `doubted` if it was written after
+    /// its author was cut off, and others build on it all the same: what it overwrote is a conflict,
+    /// and it settles none.
+    pub fn apply_incoming(
         &mut self,
-        bytes: &[u8],
+        change: &mut Incoming,
         actor_prefix: [u8; 8],
+        doubted: bool,
     ) -> Result<Applied, ChartError> {
-        self.take(bytes, actor_prefix, true)
+        self.take(&change.bytes, change.decoded.take(), actor_prefix, doubted)
     }
 
     /// Whether another change is here in the place that this one claims among its actor's.
@@ -104,6 +142,7 @@ impl Document {
     fn take(
         &mut self,
         bytes: &[u8],
+        decoded: Option<Result<Change, Refusal>>,
         actor_prefix: [u8; 8],
         doubted: bool,
     ) -> Result<Applied, ChartError> {
@@ -122,14 +161,15 @@ impl Document {
         if self.has(&hash) {
             return Ok(Applied { hash, touched: Vec::new(), known: true, by });
         }
-        let keys = register_keys(&change)?;
+        // Nothing is decoded before its registers are found well.
+        let keys = register_keys(&change, decoded.is_some())?;
         let dependencies = self.dependencies(&change)?;
         let past = self.journal.past(&dependencies);
         self.check_place(&change, &dependencies, &past)?;
         self.check_overwrites(&change, &keys, &past)?;
         let typed = self.journal.typed(&change, &keys, &past)?;
         self.check_typing(&change, &keys, &typed, &past)?;
-        let decoded = contain(|| decode(bytes)).and_then(|decoded| decoded)?;
+        let decoded = decoded.unwrap_or_else(|| decode(bytes))?;
         let applied = contain(|| self.automerge.apply_changes([decoded]));
         let heads = self.automerge.get_heads();
         let refusal = match applied {
@@ -231,10 +271,12 @@ pub(super) fn parts(id: &ObjId) -> Option<(u64, &[u8])> {
     }
 }
 
-/// Has Automerge read the change, and sees to it that it would write the same: what is spelled
-/// otherwise is what its decoders stumble over.
+/// Has Automerge read the change, under guard, and sees to it that it would write the same: what is
+/// spelled otherwise is what its decoders stumble over.
 fn decode(bytes: &[u8]) -> Result<Change, Refusal> {
-    let change = Change::from_bytes(bytes.to_vec()).map_err(|_| Refusal::Malformed)?;
-    let again = Change::from(change.decode());
-    if again.raw_bytes() == bytes { Ok(change) } else { Err(Refusal::Malformed) }
+    contain(|| {
+        let change = Change::from_bytes(bytes.to_vec()).map_err(|_| Refusal::Malformed)?;
+        let again = Change::from(change.decode());
+        if again.raw_bytes() == bytes { Ok(change) } else { Err(Refusal::Malformed) }
+    })?
 }

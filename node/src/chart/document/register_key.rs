@@ -109,8 +109,13 @@ pub(super) fn values<'b>(written: impl Iterator<Item = (&'b str, &'b [u8])>) -> 
 }
 
 impl<'a> RegisterKey<'a> {
-    /// What an operation of this actor is about, if it is one that a node writes.
-    pub(super) fn read(operation: &Operation<'a>, actor: &[u8; 16]) -> Result<Self, Refusal> {
+    /// What an operation of this actor is about, if it is one that a node writes; that its value is
+    /// one may have been `checked` already.
+    pub(super) fn read(
+        operation: &Operation<'a>,
+        actor: &[u8; 16],
+        checked: bool,
+    ) -> Result<Self, Refusal> {
         let mut steps = operation.key.splitn(4, '/');
         let (kind, id) = (steps.next().unwrap_or_default(), steps.next().unwrap_or_default());
         let resource = ResourceKey::new(kind, id).map_err(|_| Refusal::Register)?;
@@ -139,7 +144,7 @@ impl<'a> RegisterKey<'a> {
         let mut texts = Vec::new();
         if let (Some(element), Some(value)) = (element, operation.value) {
             let register = register_of(value).ok_or(Refusal::Register)?;
-            if !register.is_well_formed(kind, element) {
+            if !checked && !register.is_well_formed(kind, element) {
                 return Err(Refusal::Register);
             }
             texts = texts_of(kind, element, &register);

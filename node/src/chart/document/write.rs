@@ -145,7 +145,7 @@ impl Document {
             self.undo()?;
             return Err(ChartError::TooLarge);
         };
-        let keys = register_keys(&raw).expect("a node takes what it writes");
+        let keys = register_keys(&raw, false).expect("a node takes what it writes");
         let dependencies = raw.dependencies.iter().filter_map(|hash| self.journal.change(hash));
         let past = self.journal.past(&dependencies.collect::<Vec<_>>());
         let typed = self.journal.typed(&raw, &keys, &past).expect("a node takes what it writes");

@@ -126,7 +126,20 @@ impl Index {
 
     /// Notes which entry brought a change, in place of another that had.
     pub fn put_change(&mut self, hash: &[u8; 32], brought: &Brought) -> Result<()> {
-        let sql = "INSERT OR REPLACE INTO change VALUES (?1, ?2, ?3, ?4, ?5)";
+        self.write_change(
+            "INSERT OR REPLACE INTO change VALUES (?1, ?2, ?3, ?4, ?5)",
+            hash,
+            brought,
+        )
+    }
+
+    /// The same for a change of which nothing was known. To replace what may be there, SQLite keeps
+    /// what each statement alters, which takes the longer the more the transaction has altered.
+    pub fn add_change(&mut self, hash: &[u8; 32], brought: &Brought) -> Result<()> {
+        self.write_change("INSERT INTO change VALUES (?1, ?2, ?3, ?4, ?5)", hash, brought)
+    }
+
+    fn write_change(&mut self, sql: &str, hash: &[u8; 32], brought: &Brought) -> Result<()> {
         let Brought { arrival, entry, time_ms, by } = brought;
         self.database.write(sql, (*arrival as i64, hash, entry, *time_ms as i64, by))?;
         Ok(())

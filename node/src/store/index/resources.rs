@@ -72,7 +72,12 @@ const SELECT: &str = "SELECT r.kind, r.id, l.document, p.id, r.body, r.deleted, 
 impl Index {
     /// Puts a resource in place of what stood under its type and id, with the documents in which
     /// it has registers: after a move there are others than the one that it lives in.
-    pub fn put_resource(&mut self, row: &ResourceRow, homes: &[DocumentId]) -> Result<()> {
+    pub fn put_resource(
+        &mut self,
+        row: &ResourceRow,
+        homes: &[DocumentId],
+        is_new: bool,
+    ) -> Result<()> {
         let ResourceRow { version, .. } = row;
         let (kind, id) = (Kind(&row.kind), Id::from(&row.id));
         let chart = row.patient.as_ref().map(|patient| self.chart(patient)).transpose()?;
@@ -91,7 +96,9 @@ impl Index {
                  deleted = ?6, conflicted = ?7, arrival = ?8, merged = ?9",
             (kind, id, place, chart, body, deleted, conflicted, arrival, merged),
         )?;
-        self.database.write("DELETE FROM home WHERE kind = ?1 AND id = ?2", (kind, id))?;
+        if !is_new {
+            self.database.write("DELETE FROM home WHERE kind = ?1 AND id = ?2", (kind, id))?;
+        }
         #[cfg(planted)]
         if carnet_sync_protocol::planted::is("forgets-where-a-resource-moved-from") {
             return Ok(());
@@ -320,15 +327,15 @@ mod tests {
         for (kind, id, patient) in
             [("Condition", "b", "p"), ("Condition", "a", "q"), ("Patient", "p", "p")]
         {
-            index.put_resource(&row(kind, id, patient), &[]).unwrap();
+            index.put_resource(&row(kind, id, patient), &[], true).unwrap();
         }
         let mut gone = row("Condition", "c", "p");
         gone.deleted = true;
         gone.version = Version { id: [8; 32], updated_ms: 9, arrivals: vec![3, 6] };
         let (lives, left) = (gone.document, DocumentId([1; 16]));
-        index.put_resource(&gone, &[left, lives]).unwrap();
+        index.put_resource(&gone, &[left, lives], false).unwrap();
         assert_eq!(index.homes("Condition", "c").unwrap(), [left, lives]);
-        index.put_resource(&gone, &[lives]).unwrap();
+        index.put_resource(&gone, &[lives], false).unwrap();
         assert_eq!(index.homes("Condition", "c").unwrap(), [lives]);
         let ids = |listing: &Listing| -> Vec<String> {
             index.list(listing).unwrap().into_iter().map(|row| row.id).collect()

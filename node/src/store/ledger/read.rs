@@ -158,7 +158,8 @@ impl Ledger {
         Ok(read.into_iter().map(|(held, _)| held).collect())
     }
 
-    fn checked(&self, entries: Vec<Held>) -> Result<Vec<Held>> {
+    /// These entries, if each is what its id says and can be opened.
+    pub fn checked(&self, entries: Vec<Held>) -> Result<Vec<Held>> {
         if entries.iter().any(|held| held.closed) {
             return Err(StoreError::Closed { path: self.path().to_owned() });
         }
@@ -244,10 +245,22 @@ impl Ledger {
         after: u64,
         limit: usize,
     ) -> Result<Vec<Held>> {
+        self.of_document_until(document, after, u64::MAX, limit)
+    }
+
+    /// The same, but of none that came after another arrival.
+    pub fn of_document_until(
+        &self,
+        document: &DocumentId,
+        after: u64,
+        until: u64,
+        limit: usize,
+    ) -> Result<Vec<Held>> {
         let tail = "WHERE e.document = (SELECT document FROM documents WHERE id = ?1)
-            AND e.arrival > ?2 ORDER BY e.arrival LIMIT ?3";
-        let found = self.read_entries(tail, (document.as_bytes(), after as i64, limit as i64))?;
-        self.checked(found)
+            AND e.arrival > ?2 AND e.arrival <= ?3 ORDER BY e.arrival LIMIT ?4";
+        let until = i64::try_from(until).unwrap_or(i64::MAX);
+        let span = (document.as_bytes(), after as i64, until, limit as i64);
+        self.checked(self.read_entries(tail, span)?)
     }
 
     /// The channel in which a document lives, if an entry of it is held.

@@ -162,6 +162,7 @@ fn a_page_ends_before_its_payloads_are_too_many_to_hold() {
     assert_eq!(pages, [2, 2, 1]);
     let document = DocumentId([7; 16]);
     assert_eq!(ledger.of_document(&document, 1, 100).unwrap().len(), 2);
+    assert_eq!(ledger.of_document_until(&document, 1, 2, 100).unwrap().len(), 1);
     assert_eq!(ledger.of_channel(Channel::Critical, 3, 100).unwrap().len(), 2);
 }
 

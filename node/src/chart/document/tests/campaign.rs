@@ -79,13 +79,19 @@ fn altered((first, second): (Vec<u8>, Vec<u8>), rounds: u32) {
             }
         }
         let altered = resealed(altered);
-        let mut document = if round % 2 == 0 {
-            Document::new(actor(2))
-        } else {
-            Document::load(&saved, actor(2)).unwrap()
+        let as_before = || match round % 2 {
+            0 => Document::new(actor(2)),
+            _ => Document::load(&saved, actor(2)).unwrap(),
         };
+        let (mut document, mut early) = (as_before(), as_before());
         let start = document.digest();
-        match document.apply(&altered, prefix(1)) {
+        let mut read = Incoming::new(altered.clone());
+        read.read();
+        let outcome_of_read = early.apply_incoming(&mut read, prefix(1), false);
+        let outcome = document.apply(&altered, prefix(1));
+        assert_eq!(format!("{outcome_of_read:?}"), format!("{outcome:?}"));
+        assert_eq!(early.digest(), document.digest(), "read before its turn, it does the same");
+        match outcome {
             // What passes is a change that an author could have written so: another value, time.
             Ok(_) => {
                 taken += 1;
