@@ -18,7 +18,7 @@
 //! | [`compact`] | payloads put into packs, which can be made again |
 //! | [`author`] | this node's own entries: sealed, chained, signed |
 //! | [`receive`], [`offer`] | what peers send, and what they may have |
-//! | [`documents`], `intake`, `twins`, `gate`, `homes`, [`project`] | entries to documents to index |
+//! | [`documents`], `intake`, `ahead`, `twins`, `gate`, `homes`, [`project`] | entries to documents to index |
 //! | [`read`], [`search`], [`mod@write`], [`import`] | what people do with charts |
 //! | [`duplicates`], [`linked`] | the same patient in two charts: likely, said to be, said not to be |
 //! | [`door`], [`staff`], [`trail`] | who may, who works here, who did what |

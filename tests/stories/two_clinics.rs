@@ -191,3 +191,25 @@ fn a_second_process_and_a_reopened_node_see_what_was_acknowledged() {
     let mut a = a.reopened(|home| std::fs::remove_file(home.join("index.db")).unwrap());
     assert_eq!(a.digest(), before);
 }
+
+#[test]
+fn what_unpacks_to_more_than_is_read_ahead_is_shown_like_everything_else() {
+    let (mut a, mut b, _) = two_clinics();
+    let text = "Cough for a week. ".repeat(30_000);
+    let keys: Vec<ResourceKey> = (0..17)
+        .map(|n| {
+            a.put(json!({"resourceType": "Observation", "id": format!("o{n}"), "status": "final",
+                "subject": {"reference": format!("Patient/p{n}")}, "code": {"text": "Cough"},
+                "note": [{"text": format!("{n}: {text}")}]}))
+        })
+        .collect();
+    let before = a.digest();
+    sync(&mut a, &mut b);
+    let mut a = a.reopened(|home| std::fs::remove_file(home.join("index.db")).unwrap());
+    for node in [&mut a, &mut b] {
+        for (n, key) in keys.iter().enumerate() {
+            assert_eq!(node.show(key)["note"][0]["text"], format!("{n}: {text}"));
+        }
+        assert_eq!(node.digest(), before);
+    }
+}
