@@ -61,7 +61,11 @@ impl Records {
         let fresh = self.is_fresh();
         self.settle_again()?;
         while !self.shows(arrival)? {
-            self.project_slice()?;
+            // A slice that is half shown must not stay: within a call it is undone with that.
+            match self.is_in_call() {
+                true => self.project_slice()?,
+                false => self.atomically(Self::project_slice)?,
+            }
         }
         // What a call only derives stays, should the call then fail: it need not be done again.
         if fresh { self.keep_call() } else { Ok(()) }
@@ -81,12 +85,12 @@ impl Records {
         self.catch_up_to(last)
     }
 
-    /// Projects the next entries.
+    /// Projects the next entries. Whoever calls it does so whole or not at all.
     pub fn project_slice(&mut self) -> Result<(), RecordsError> {
         self.settle_again()?;
         self.begin()?;
         let shown = self.charts()?.index.applied_until()?;
-        if self.ledger.last_arrival() - shown > MUCH {
+        if self.ledger.last_arrival().saturating_sub(shown) > MUCH {
             self.charts_mut()?.index.expect_much(true)?;
         }
         let page = self.ledger.by_arrival(shown, SLICE)?;
@@ -145,23 +149,15 @@ impl Records {
     fn show_all(&mut self, taken: Vec<(DocumentId, Resident)>) -> Result<(), RecordsError> {
         let prepared = ahead::prepared(&taken);
         let ids: Vec<DocumentId> = taken.iter().map(|(id, _)| *id).collect();
-        let show = || {
-            for (id, mut resident) in taken {
-                resident.touched.clear();
-                self.keep_document(&id, resident)?;
-            }
-            for (id, prepared) in ids.iter().zip(prepared) {
-                self.show_prepared(id, prepared)?;
-            }
-            Ok(())
-        };
-        let shown = show();
-        if shown.is_err() {
-            // What they hold that is not shown is known by what is replayed.
-            let documents = &mut self.charts_mut()?.documents;
-            ids.iter().for_each(|id| documents.forget(id));
+        // All of them first: a resource may have homes in several.
+        for (id, mut resident) in taken {
+            resident.touched.clear();
+            self.keep_document(&id, resident)?;
         }
-        shown
+        for (id, prepared) in ids.iter().zip(prepared) {
+            self.show_prepared(id, prepared)?;
+        }
+        Ok(())
     }
 
     /// After new keys came: applies the entries that could not be read.

@@ -189,6 +189,11 @@ impl Records {
         }
     }
 
+    /// Whether a call is under way, which is done whole or not at all.
+    pub(super) fn is_in_call(&self) -> bool {
+        self.transaction.in_call
+    }
+
     /// Opens the transaction, and the savepoint of the call under way, if they are not open.
     pub(super) fn begin(&mut self) -> Result<(), RecordsError> {
         self.check_doom()?;

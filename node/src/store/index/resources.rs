@@ -71,7 +71,8 @@ const SELECT: &str = "SELECT r.kind, r.id, l.document, p.id, r.body, r.deleted, 
 
 impl Index {
     /// Puts a resource in place of what stood under its type and id, with the documents in which
-    /// it has registers: after a move there are others than the one that it lives in.
+    /// it has registers: after a move there are others than the one that it lives in. Of what `is_new`
+    /// to the index nothing is there to be replaced.
     pub fn put_resource(
         &mut self,
         row: &ResourceRow,
