@@ -30,6 +30,9 @@ pub(super) struct Database {
     /// Whether the next commit fails, as with a full disk.
     #[cfg(test)]
     fails: std::cell::Cell<bool>,
+    /// What its lists have cost, in steps of SQLite's machine.
+    #[cfg(test)]
+    steps: std::cell::Cell<i64>,
 }
 
 impl Database {
@@ -65,6 +68,8 @@ impl Database {
             depth: 0,
             #[cfg(test)]
             fails: std::cell::Cell::default(),
+            #[cfg(test)]
+            steps: std::cell::Cell::default(),
         }
     }
 
@@ -172,9 +177,26 @@ impl Database {
     ) -> Result<Vec<T>> {
         let found = || {
             let mut statement = self.connection.prepare_cached(sql)?;
-            statement.query_map(params, read)?.collect::<rusqlite::Result<Vec<_>>>()
+            let found = statement.query_map(params, read)?.collect::<rusqlite::Result<Vec<_>>>();
+            #[cfg(test)]
+            self.count_steps(&statement);
+            found
         };
         found().map_err(|error| self.error(error))
+    }
+
+    #[cfg(test)]
+    fn count_steps(&self, statement: &rusqlite::Statement<'_>) {
+        let steps = statement.reset_status(rusqlite::StatementStatus::VmStep);
+        self.steps.set(self.steps.get() + i64::from(steps));
+    }
+
+    /// What the lists have cost that something asked for.
+    #[cfg(test)]
+    pub(super) fn steps_of<T>(&self, of: impl FnOnce() -> T) -> (T, i64) {
+        let before = self.steps.get();
+        let value = of();
+        (value, self.steps.get() - before)
     }
 
     /// Hands rows to `take` until it breaks; what it broke with.

@@ -1,7 +1,8 @@
 //! How fast one of very many patients is found: charts that hold nothing but the Patient.
 
+use super::charts::{self, Name};
 use super::node::{self, Site};
-use super::{Outcome, SAMPLE_DAY_MS, charts};
+use super::{Outcome, SAMPLE_DAY_MS};
 use carnet_node::access::{Action, operator_permit};
 use carnet_node::records::import::Source;
 use carnet_node::sample::{Generator, Size};
@@ -14,7 +15,7 @@ const FILE: usize = 2_000;
 pub fn measure(patients: usize) -> Outcome<Value> {
     let mut site = Site::found()?;
     let mut generator = Generator::new(3, SAMPLE_DAY_MS);
-    let (mut families, mut seconds) = (Vec::new(), 0.0);
+    let (mut names, mut seconds) = (Vec::new(), 0.0);
     for first in (0..patients).step_by(FILE) {
         let mut lines = Vec::new();
         for n in first..patients.min(first + FILE) {
@@ -24,8 +25,7 @@ pub fn measure(patients: usize) -> Outcome<Value> {
             let patient = resources.find(|resource| resource["resourceType"] == "Patient");
             let patient = patient.ok_or("a bundle without a patient")?;
             if n.is_multiple_of(patients.div_ceil(charts::ASKED).max(1)) {
-                let family = patient["name"][0]["family"].as_str().unwrap_or_default();
-                families.push(family.to_owned());
+                names.push(Name::of(patient));
             }
             lines.push(patient.to_string());
         }
@@ -37,7 +37,7 @@ pub fn measure(patients: usize) -> Outcome<Value> {
     let started = node::now();
     let mut site = site.reopened()?;
     let ready_ms = node::ms(started.elapsed());
-    let search_ms = charts::searches(&mut site, &families)?;
+    let search_ms = charts::searches(&mut site, &names)?;
     Ok(json!({
         "patients": patients, "import_seconds": seconds, "ready_ms": ready_ms,
         "patient_search_ms": search_ms, "memory": node::memory()?,

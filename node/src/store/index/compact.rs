@@ -80,6 +80,40 @@ impl FromSql for IdText {
     }
 }
 
+/// A resource's id that was kept so, as short: to gather many and spell few.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum IdKey {
+    Other(String),
+    Uuid([u8; 16]),
+}
+
+impl IdKey {
+    /// The id as it is written.
+    pub fn spelled(&self) -> String {
+        match self {
+            Self::Other(text) => text.clone(),
+            Self::Uuid(bytes) => spelled(bytes),
+        }
+    }
+}
+
+impl From<&str> for IdKey {
+    fn from(text: &str) -> Self {
+        uuid(text).map_or_else(|| Self::Other(text.to_owned()), Self::Uuid)
+    }
+}
+
+impl FromSql for IdKey {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        match value {
+            ValueRef::Blob(bytes) => {
+                bytes.try_into().map(Self::Uuid).map_err(|_| FromSqlError::InvalidType)
+            }
+            text => text.as_str().map(|text| Self::Other(text.to_owned())),
+        }
+    }
+}
+
 /// The bytes of a UUID in its usual spelling: small letters, four hyphens.
 fn uuid(text: &str) -> Option<[u8; 16]> {
     let text = text.as_bytes();

@@ -1,10 +1,11 @@
 //! Finding patients by what people remember of them.
 
-use super::compact::{Id, IdText};
+use super::compact::{Id, IdKey};
 use super::words::{digits, errors_forgiven, trigrams, words};
 use super::{Index, Result};
 use rusqlite::Row;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
 
 /// Words of the index that one mistyped word is compared with.
 const CANDIDATES_MAX: i64 = 400;
@@ -15,6 +16,9 @@ const MATCHES_MAX: i64 = 20_000;
 
 /// Digits from which on a number is looked for among telephone numbers.
 const PHONE_DIGITS_MIN: usize = 4;
+
+/// How well patients fit.
+type Hits = BTreeMap<IdKey, u32>;
 
 /// What a patient can be found by.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -81,8 +85,11 @@ impl Index {
     /// Patients that fit every word of the query, the best first. A word may be the beginning of a
     /// name, a mistyped name, an identifier, a birth date (or its year), or a telephone number.
     pub fn search_patients(&self, query: &str, limit: usize) -> Result<Vec<Found>> {
-        let mut scores: Option<BTreeMap<String, u32>> = None;
-        for hits in self.hits_of_parts(query)? {
+        // What a single word finds is narrowed by no other: more than are asked for are of no use.
+        let alone = query.split_whitespace().count() < 2 && words(query).len() < 2;
+        let most = if alone { limit.min(MATCHES_MAX as usize) } else { MATCHES_MAX as usize };
+        let mut scores: Option<Hits> = None;
+        for hits in self.hits_of_parts(query, most)? {
             scores = Some(match scores {
                 None => hits,
                 Some(before) => before
@@ -91,49 +98,48 @@ impl Index {
                     .collect(),
             });
         }
-        let mut found: Vec<Found> = scores
-            .unwrap_or_default()
-            .into_iter()
-            .map(|(patient, score)| Found { patient, score })
-            .collect();
-        found.sort_by(|a, b| b.score.cmp(&a.score).then_with(|| a.patient.cmp(&b.patient)));
+        let mut found: Vec<(IdKey, u32)> = scores.unwrap_or_default().into_iter().collect();
+        found.sort_by(|(id, score), (other, more)| more.cmp(score).then_with(|| id.cmp(other)));
         found.truncate(limit);
-        Ok(found)
+        let spelled = |(id, score): (IdKey, u32)| Found { patient: id.spelled(), score };
+        Ok(found.into_iter().map(spelled).collect())
     }
 
     /// The hits of each part. Telephone numbers are often written in groups, so that figures in a
     /// row are looked for as one number first, and if there is none each for itself.
-    fn hits_of_parts(&self, query: &str) -> Result<Vec<BTreeMap<String, u32>>> {
+    fn hits_of_parts(&self, query: &str, most: usize) -> Result<Vec<Hits>> {
         let parts: Vec<&str> = query.split_whitespace().collect();
         let mut all = Vec::new();
         for group in parts.chunk_by(|one, next| is_figures(one) && is_figures(next)) {
             if group.len() > 1 {
-                let hits = self.part_hits(&group.concat())?;
+                let hits = self.part_hits(&group.concat(), most)?;
                 if !hits.is_empty() {
                     all.push(hits);
                     continue;
                 }
             }
             for part in group {
-                all.push(self.part_hits(part)?);
+                all.push(self.part_hits(part, most)?);
             }
         }
         Ok(all)
     }
 
-    fn part_hits(&self, part: &str) -> Result<BTreeMap<String, u32>> {
-        let mut hits = BTreeMap::new();
-        let mut add = |ids: Vec<String>, score: u32| {
+    fn part_hits(&self, part: &str, most: usize) -> Result<Hits> {
+        let mut hits = Hits::new();
+        let mut add = |ids: Vec<IdKey>, score: u32| {
             for id in ids {
                 let best = hits.entry(id).or_insert(0);
                 *best = score.max(*best);
             }
         };
-        add(self.by_identifier("Patient", None, part)?, 120);
+        let numbered = self.by_identifier("Patient", None, part)?;
+        add(numbered.iter().map(|id| id.as_str().into()).collect(), 120);
         if is_date(part) {
-            let sql = "SELECT id FROM patient WHERE birth_date >= ?1 AND birth_date < ?2 LIMIT ?3";
+            let sql = "SELECT id FROM patient WHERE birth_date >= ?1 AND birth_date < ?2
+                       ORDER BY birth_date LIMIT ?3";
             let end = format!("{part}~");
-            add(self.database.all(sql, (part, end, MATCHES_MAX), read_id)?, 100);
+            add(self.database.all(sql, (part, end, most as i64), |row| row.get(0))?, 100);
         }
         let number = digits(part);
         if number.len() >= PHONE_DIGITS_MIN && part.chars().all(|c| !c.is_alphabetic()) {
@@ -142,11 +148,11 @@ impl Index {
             let end = format!("{tail}~");
             let sql = "SELECT DISTINCT patient FROM phone WHERE digits >= ?1 AND digits < ?2
                        LIMIT ?3";
-            add(self.database.all(sql, (tail, end, MATCHES_MAX), read_id)?, 90);
+            add(self.database.all(sql, (tail, end, most as i64), |row| row.get(0))?, 90);
         }
-        let mut of_words: Option<BTreeMap<String, u32>> = None;
+        let mut of_words: Option<Hits> = None;
         for word in words(part) {
-            let of_word = self.word_hits(&word)?;
+            let of_word = self.word_hits(&word, most)?;
             of_words = Some(match of_words {
                 None => of_word,
                 Some(before) => {
@@ -160,23 +166,27 @@ impl Index {
         Ok(hits)
     }
 
-    /// Whole words before beginnings, beginnings before typing errors.
-    fn word_hits(&self, word: &str) -> Result<BTreeMap<String, u32>> {
-        let mut hits: BTreeMap<String, u32> = BTreeMap::new();
+    /// Whole words before beginnings, beginnings before typing errors, until there are enough.
+    fn word_hits(&self, word: &str, most: usize) -> Result<Hits> {
+        let mut hits = Hits::new();
+        let mut add = |(id, score): (IdKey, u32)| {
+            hits.entry(id).or_insert(score);
+            Ok(if hits.len() < most { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
+        };
         let end = format!("{word}\u{10ffff}");
-        let sql = "SELECT patient, word = ?1 FROM word WHERE word >= ?1 AND word < ?2
-                   ORDER BY word LIMIT ?3";
-        let begun = self.database.all(sql, (word, end, MATCHES_MAX), |row| {
-            Ok((read_id(row)?, row.get::<_, bool>(1)?))
-        })?;
-        for (id, whole) in begun {
-            let best = hits.entry(id).or_insert(0);
-            *best = (*best).max(if whole { 80 } else { 60 });
-        }
-        for (like, errors) in self.mistyped(word)? {
-            let sql = "SELECT patient FROM word WHERE word = ?1 LIMIT ?2";
-            for id in self.database.all(sql, (&like, MATCHES_MAX), read_id)? {
-                hits.entry(id).or_insert(50 - 10 * errors as u32);
+        let sql = "SELECT patient, iif(word = ?1, 80, 60) FROM word WHERE word >= ?1 AND word < ?2
+                   ORDER BY word, patient LIMIT ?3";
+        let read = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?));
+        let begun = (word, end, MATCHES_MAX);
+        let mut enough = self.database.until(sql, begun, read, &mut add)?.is_some();
+        let mut mistyped = if enough { Vec::new() } else { self.mistyped(word)? };
+        mistyped.sort_by_key(|(_, errors)| *errors);
+        for (like, errors) in mistyped {
+            if !enough {
+                let sql = "SELECT patient FROM word WHERE word = ?1 ORDER BY patient LIMIT ?2";
+                let read = |row: &Row<'_>| Ok((row.get(0)?, 50 - 10 * errors as u32));
+                let bearers = (&like, MATCHES_MAX);
+                enough = self.database.until(sql, bearers, read, &mut add)?.is_some();
             }
         }
         Ok(hits)
@@ -213,10 +223,6 @@ impl Index {
         }
         Ok(like)
     }
-}
-
-fn read_id(row: &Row<'_>) -> rusqlite::Result<String> {
-    Ok(row.get::<_, IdText>(0)?.0)
 }
 
 fn is_figures(text: &str) -> bool {
@@ -311,6 +317,30 @@ mod tests {
             index.put_patient(id, &terms).unwrap();
         }
         assert_eq!(found(&index, "mari"), ["b", "a", "c"]);
+    }
+
+    #[test]
+    fn a_single_word_gives_the_best_of_as_many_as_are_asked_for() {
+        let (_dir, mut index) = index();
+        let named =
+            |name: &str| PatientTerms { names: vec![name.into()], ..PatientTerms::default() };
+        for (id, name) in [
+            ("a", "Marina Marin"),
+            ("b", "Marinella"),
+            ("c", "Mari Maria"),
+            ("d", "Mary"),
+            ("e", "Mari"),
+        ] {
+            index.put_patient(id, &named(name)).unwrap();
+        }
+        let first = |limit| -> Vec<String> {
+            let hits = index.search_patients("mari", limit).unwrap();
+            hits.into_iter().map(|hit| hit.patient).collect()
+        };
+        assert_eq!(first(1), ["c"]);
+        assert_eq!(first(2), ["c", "e"]);
+        assert_eq!(first(4), ["c", "e", "a", "b"], "nobody is counted twice");
+        assert_eq!(first(5), ["c", "e", "a", "b", "d"]);
     }
 
     #[test]

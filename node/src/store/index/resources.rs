@@ -182,17 +182,28 @@ impl Index {
             values.push(Box::new(Kind(kind)));
             sql.push_str(&format!(" AND r.kind = ?{}", values.len()));
         }
-        if let Some((kind, id)) = &listing.after {
-            values.push(Box::new(Kind(kind)));
-            values.push(Box::new(Id::from(id)));
-            let at = values.len();
-            sql.push_str(&format!(" AND (r.kind, r.id) > (?{}, ?{at})", at - 1));
+        match &listing.after {
+            // From there on, not from the first of the type.
+            Some((kind, id)) if Some(kind) == listing.kind.as_ref() => {
+                values.push(Box::new(Id::from(id)));
+                sql.push_str(&format!(" AND r.id > ?{}", values.len()));
+            }
+            Some((kind, id)) => {
+                values.push(Box::new(Kind(kind)));
+                values.push(Box::new(Id::from(id)));
+                let at = values.len();
+                sql.push_str(&format!(" AND (r.kind, r.id) > (?{}, ?{at})", at - 1));
+            }
+            None => {}
         }
         if !listing.deleted {
             sql.push_str(" AND r.deleted = 0");
         }
+        // The charts of one person are put in order; `+`, or SQLite looks for what is theirs among
+        // all of a type, since those are in order.
+        let order = if listing.linked { "+r.kind, r.id" } else { "r.kind, r.id" };
         values.push(Box::new(listing.limit as i64));
-        sql.push_str(&format!(" ORDER BY r.kind, r.id LIMIT ?{}", values.len()));
+        sql.push_str(&format!(" ORDER BY {order} LIMIT ?{}", values.len()));
         self.database.all(&sql, rusqlite::params_from_iter(values), read)
     }
 
@@ -265,10 +276,13 @@ impl Index {
         system: Option<&str>,
         value: &str,
     ) -> Result<Vec<String>> {
-        let sql = "SELECT DISTINCT id FROM identifier WHERE kind = ?1 AND value = ?2
-                   AND (?3 IS NULL OR system = ?3) ORDER BY id";
+        // `+`, or SQLite walks through all ids of that type, since they are in order.
+        let sql = "SELECT id FROM identifier WHERE kind = ?1 AND value = ?2
+                   AND (?3 IS NULL OR system = ?3) ORDER BY +id";
         let read = |row: &Row<'_>| Ok(row.get::<_, IdText>(0)?.0);
-        self.database.all(sql, (Kind(kind), value, system), read)
+        let mut found = self.database.all(sql, (Kind(kind), value, system), read)?;
+        found.dedup();
+        Ok(found)
     }
 }
 
@@ -303,8 +317,8 @@ fn read(row: &Row<'_>) -> rusqlite::Result<ResourceRow> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Brought;
     use super::super::testing::index;
+    use super::super::{Brought, LinkageRow, Said};
     use super::*;
 
     fn row(kind: &str, id: &str, patient: &str) -> ResourceRow {
@@ -348,6 +362,56 @@ mod tests {
         assert_eq!(ids(&Listing { patient, deleted: true, ..Listing::default() }), ["b", "c", "p"]);
         assert_eq!(index.resource_count().unwrap(), 3);
         assert_eq!(index.resource("Condition", "c").unwrap(), Some(gone));
+    }
+
+    #[test]
+    fn a_question_costs_what_its_answer_holds_however_much_there_is() {
+        let (_dir, mut index) = index();
+        index.begin().unwrap();
+        index
+            .put_change(&[1; 32], &Brought { arrival: 6, entry: [7; 32], time_ms: 5, by: None })
+            .unwrap();
+        for n in 0..3000 {
+            let (patient, order) = (format!("p{n:04}"), format!("o{n:04}"));
+            index.put_resource(&row("Patient", &patient, &patient), &[], true).unwrap();
+            index.put_resource(&row("ServiceRequest", &order, &patient), &[], true).unwrap();
+            let number = [("urn:card".to_owned(), n.to_string())];
+            index.put_identifiers("Patient", &patient, &number).unwrap();
+        }
+        let same = LinkageRow {
+            id: "l".into(),
+            a: "p2000".into(),
+            b: "p2001".into(),
+            said: Said::Linked,
+            disputed: false,
+        };
+        index.put_linkage("l", &[same]).unwrap();
+        index.commit().unwrap();
+        let costs = |what: &str, found: &dyn Fn() -> Vec<String>, ids: &[&str]| {
+            let (found, steps) = index.database.steps_of(found);
+            assert_eq!(found, ids, "{what}");
+            assert!((1..2000).contains(&steps), "{what}: {steps} steps");
+        };
+        let list = |listing: Listing| -> Vec<String> {
+            index.list(&listing).unwrap().into_iter().map(|row| row.id).collect()
+        };
+        let (patient, kind) = (Some("p2000".to_owned()), Some("ServiceRequest".to_owned()));
+        let by_number = || index.by_identifier("Patient", None, "2500").unwrap();
+        costs("a number", &by_number, &["p2500"]);
+        let of_chart = Listing { patient: patient.clone(), ..Listing::default() };
+        costs("a chart", &|| list(of_chart.clone()), &["p2000", "o2000"]);
+        let of_person = Listing { linked: true, ..of_chart.clone() };
+        let all = ["p2000", "p2001", "o2000", "o2001"];
+        costs("a person", &|| list(of_person.clone()), &all);
+        let orders = Listing { kind: kind.clone(), ..of_person.clone() };
+        costs("a person's orders", &|| list(orders.clone()), &["o2000", "o2001"]);
+        let page = Listing {
+            after: kind.clone().map(|kind| (kind, "o2997".to_owned())),
+            kind,
+            limit: 1,
+            ..Listing::default()
+        };
+        costs("a later page", &|| list(page.clone()), &["o2998"]);
     }
 
     #[test]
