@@ -36,6 +36,6 @@ pub use json::{VALUES_MAX, canonical, parse_json, parse_json_within, values_in};
 pub use register::WHOLE;
 pub use resource::{Resource, ResourceError, ResourceKey, is_resource_id, is_resource_type};
 pub use section::{
-    CONFIDENTIALITY, Home, Section, VOLUME_RESOURCES_MAX, home, is_restricted, patient_id,
-    patient_in, section_of,
+    CONFIDENTIALITY, Home, Section, VOLUME_BYTES_MAX, VOLUME_RESOURCES_MAX, home, is_restricted,
+    patient_id, patient_in, section_of,
 };

@@ -37,6 +37,34 @@ fn a_resource_that_grew_larger_than_one_change_is_shown_everywhere() {
 }
 
 #[test]
+fn an_image_in_many_parts_is_kept_in_documents_that_a_small_machine_can_hold() {
+    let (mut a, _) = found("Ziguinchor");
+    let mut b = join(&mut a, "Kolda");
+    a.put(json!({"resourceType": "Patient", "id": "p"}));
+    sync(&mut a, &mut b);
+    let part = |n: u64| {
+        json!({"resourceType": "DocumentReference", "id": format!("d{n}"), "status": "current",
+            "subject": {"reference": "Patient/p"},
+            "content": [{"attachment": {"data": long(n, 3 << 20)}}]})
+    };
+    let (first, second) = (0..5, 5..8);
+    let mut keys: Vec<_> = first.map(|n| a.put(part(n))).collect();
+    sync(&mut a, &mut b);
+    keys.extend(second.map(|n| b.put(part(n))));
+    sync(&mut a, &mut b);
+    // The patient's own, and three parts to a volume.
+    let verified = a.records.verify(&permit(Action::Operate), |_, _| {}).unwrap();
+    assert_eq!(verified.documents, 1 + 3);
+    for (n, key) in keys.iter().enumerate() {
+        for node in [&mut a, &mut b] {
+            let data = &node.show(key)["content"][0]["attachment"]["data"];
+            assert!(*data == long(n as u64, 3 << 20), "part {n}");
+        }
+    }
+    assert_eq!(a.digest(), b.digest());
+}
+
+#[test]
 fn more_values_than_can_be_held_are_refused_before_they_are_written() {
     let (mut a, _) = found("Ziguinchor");
     let key = a.put(json!({"resourceType": "Basic", "id": "b", "code": {"text": "kept"}}));

@@ -180,9 +180,12 @@ impl Document {
     pub fn weight(&self) -> usize {
         const STORY: usize = 512;
         const CHANGE: usize = 256;
-        3 * (self.saved.len() + self.unsaved_bytes)
-            + STORY * self.journal.stories.len()
-            + CHANGE * self.journal.changes.len()
+        3 * self.bytes() + STORY * self.journal.stories.len() + CHANGE * self.journal.changes.len()
+    }
+
+    /// The bytes of its changes, as they were applied or saved.
+    pub fn bytes(&self) -> usize {
+        self.saved.len() + self.unsaved_bytes
     }
 
     /// Whether nothing was ever here.

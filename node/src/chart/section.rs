@@ -8,6 +8,11 @@ use serde_json::{Map, Value};
 /// size loads in milliseconds on a small machine, and one edit of it stays cheap.
 pub const VOLUME_RESOURCES_MAX: usize = 2000;
 
+/// Bytes of changes in one volume, after which a new resource starts the next. A document takes a
+/// multiple of it in memory while it is worked on: an image in parts would take all of a small
+/// machine's.
+pub const VOLUME_BYTES_MAX: usize = 8 << 20;
+
 /// The code system of the labels that make a resource restricted.
 pub const CONFIDENTIALITY: &str = "http://terminology.hl7.org/CodeSystem/v3-Confidentiality";
 

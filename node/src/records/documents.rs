@@ -104,8 +104,6 @@ pub(super) struct Documents {
     by_use: BTreeMap<u64, DocumentId>,
     uses: u64,
     weight: usize,
-    /// Volumes that take no more resources.
-    full: BTreeSet<DocumentId>,
     /// The random half of this process's actor id.
     actor_suffix: Option<[u8; 8]>,
 }
@@ -114,23 +112,11 @@ impl Documents {
     /// Drops every document in memory: what is durable is loaded again when asked for.
     pub(super) fn forget_unsaved(&mut self) {
         self.take_all();
-        self.full.clear();
     }
 
     /// Drops one document from memory.
     pub(super) fn forget(&mut self, id: &DocumentId) {
         self.take(id);
-        self.full.remove(id);
-    }
-
-    /// Whether a volume is known to take no more resources.
-    pub(super) fn is_full(&self, id: &DocumentId) -> bool {
-        self.full.contains(id)
-    }
-
-    /// Notes that a volume takes no more resources.
-    pub(super) fn note_full(&mut self, id: DocumentId) {
-        self.full.insert(id);
     }
 
     fn take_all(&mut self) -> BTreeMap<DocumentId, Resident> {

@@ -7,8 +7,8 @@ use super::read::strip_marks;
 use super::{Records, RecordsError};
 use crate::access::{Action, Actor, Permit};
 use crate::chart::{
-    ChartError, Choice, Edit, Home, Resource, ResourceKey, Section, VOLUME_RESOURCES_MAX, Written,
-    home,
+    ChartError, Choice, Edit, Home, Resource, ResourceKey, Section, VOLUME_BYTES_MAX,
+    VOLUME_RESOURCES_MAX, Written, home,
 };
 use crate::store::index::{Brought, ConflictFilter, ConflictRow};
 use carnet_sync_protocol::id::{Channel, DocumentId, EntryId};
@@ -16,8 +16,8 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
-/// Volumes of one section of one chart: 64 of 2,000 resources each.
-const VOLUMES_MAX: u32 = 64;
+/// Volumes of one section of one chart: 8 GiB of images.
+const VOLUMES_MAX: u32 = 1024;
 
 /// The edits' size as JSON at which a change is closed and the next begun: large enough to
 /// compress well, small enough to travel in one piece on a bad link.
@@ -444,7 +444,8 @@ impl Records {
         Ok(None)
     }
 
-    /// The volume into which a new resource goes: the first that is not full.
+    /// The volume into which a new resource goes: the last that was begun, or the next if that is
+    /// full.
     fn open_volume(
         &mut self,
         home: &Home,
@@ -452,22 +453,24 @@ impl Records {
         plan: &Plan,
     ) -> Result<DocumentId, RecordsError> {
         let channel = channel_of(home.section);
+        let mut last = None;
         for volume in 0..VOLUMES_MAX {
             let document = self.document_id(home, key, volume)?;
-            if self.charts()?.documents.is_full(&document) {
+            let planned = plan.get(&(channel, document)).map_or(0, Vec::len);
+            if planned > 0 || self.ledger.holds_document(&document)? {
+                last = Some((document, planned));
                 continue;
             }
-            let planned = plan.get(&(channel, document)).map_or(0, Vec::len);
-            let held = self.with_document(&document, |_, r| Ok(r.document.len()))?;
-            if held + planned < VOLUME_RESOURCES_MAX {
-                return Ok(document);
-            }
-            if held >= VOLUME_RESOURCES_MAX {
-                self.charts_mut()?.documents.note_full(document);
-            }
+            let Some((begun, planned)) = last else { return Ok(document) };
+            let full = self.with_document(&begun, |_, resident| {
+                let held = resident.document.len() + planned;
+                let bytes = resident.document.bytes();
+                Ok(held >= VOLUME_RESOURCES_MAX || bytes >= VOLUME_BYTES_MAX)
+            })?;
+            return Ok(if full { document } else { begun });
         }
         Err(RecordsError::BadRequest(format!(
-            "a section of this chart is full ({VOLUMES_MAX} volumes of {VOLUME_RESOURCES_MAX} resources)"
+            "a section of this chart is full ({VOLUMES_MAX} volumes)"
         )))
     }
 

@@ -263,6 +263,13 @@ impl Ledger {
         self.checked(self.read_entries(tail, span)?)
     }
 
+    /// Whether an entry of a document was ever held.
+    pub fn holds_document(&self, document: &DocumentId) -> Result<bool> {
+        let sql = "SELECT 1 FROM documents WHERE id = ?1";
+        let held = self.database.one(sql, [document.as_bytes()], |row| row.get::<_, i64>(0))?;
+        Ok(held.is_some())
+    }
+
     /// The channel in which a document lives, if an entry of it is held.
     pub fn channel_of(&self, document: &DocumentId) -> Result<Option<Channel>> {
         let sql = format!(
