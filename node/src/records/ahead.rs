@@ -84,6 +84,11 @@ pub(super) fn opened<T>(
     })
 }
 
+/// Frees what is needed no more, without keeping the thread that owns the records from its work.
+pub(super) fn discard<T: Send + 'static>(spent: Vec<T>) {
+    rayon::spawn(move || drop(spent));
+}
+
 /// The resources of these documents that the index does not show yet.
 pub(super) fn prepared(taken: &[(DocumentId, Resident)]) -> Vec<Vec<Prepared>> {
     let touched = taken.iter().map(|(_, resident)| resident.touched.len()).sum::<usize>();

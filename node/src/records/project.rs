@@ -154,9 +154,11 @@ impl Records {
             resident.touched.clear();
             self.keep_document(&id, resident)?;
         }
+        let mut spent = Vec::new();
         for (id, prepared) in ids.iter().zip(prepared) {
-            self.show_prepared(id, prepared)?;
+            spent.push(self.show_prepared(id, prepared)?);
         }
+        ahead::discard(spent);
         Ok(())
     }
 
@@ -229,19 +231,17 @@ impl Records {
     ) -> Result<(), RecordsError> {
         let touched = std::mem::take(&mut resident.touched);
         let prepared = touched.iter().map(|key| Prepared::of(resident, key));
-        self.show_prepared(id, prepared)
+        self.show_prepared(id, prepared).map(drop)
     }
 
+    /// Gives back what was shown, which is needed no more.
     fn show_prepared(
         &mut self,
         id: &DocumentId,
         prepared: impl IntoIterator<Item = Prepared>,
-    ) -> Result<(), RecordsError> {
+    ) -> Result<Vec<Homes>, RecordsError> {
         let mut stamps = Stamps::default();
-        for one in prepared {
-            self.show_resource(id, one, &mut stamps)?;
-        }
-        Ok(())
+        prepared.into_iter().map(|one| self.show_resource(id, one, &mut stamps)).collect()
     }
 
     fn show_resource(
@@ -249,7 +249,7 @@ impl Records {
         document: &DocumentId,
         prepared: Prepared,
         stamps: &mut Stamps,
-    ) -> Result<(), RecordsError> {
+    ) -> Result<Homes, RecordsError> {
         let Prepared { key, shown } = prepared;
         let homes = self.charts()?.index.homes(&key.kind, &key.id)?;
         let is_new = homes.is_empty();
@@ -273,7 +273,7 @@ impl Records {
         packed: Option<(DocumentId, Packed)>,
         is_new: bool,
         stamps: &mut Stamps,
-    ) -> Result<(), RecordsError> {
+    ) -> Result<Homes, RecordsError> {
         // Conflicts in a home that was left stay open too: what was said there beside the move.
         let mut within = Vec::new();
         for (home, view) in &mut views {
@@ -287,7 +287,8 @@ impl Records {
             let index = &mut self.charts_mut()?.index;
             index.remove_resource(&key.kind, &key.id)?;
             index.replace_conflicts(&key.kind, &key.id, &[])?;
-            return forget(index, key);
+            forget(index, key)?;
+            return Ok(homes);
         };
         let heads = homes.speaking.iter().flat_map(|(_, view)| &view.heads);
         let version = self.version(heads, stamps)?;
@@ -327,7 +328,8 @@ impl Records {
                 linked::index_linkage(index, key, &homes, disputes)
             }
             _ => Ok(()),
-        }
+        }?;
+        Ok(homes)
     }
 
     /// The node that wrote the first version, in whatever home; it is the same for all nodes.

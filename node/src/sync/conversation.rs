@@ -174,11 +174,17 @@ impl Conversation {
         }
     }
 
+    /// The joint run to be opened now. While something more urgent is being stored, none: more of
+    /// that comes once it is, and whoever waits for it would wait for this too.
+    fn next_to_open(&mut self) -> Option<(Channel, Vec<u8>)> {
+        let next = self.to_open.first_entry().filter(|_| !self.opening)?;
+        let waits = self.storing.most_urgent().is_some_and(|channel| channel < *next.key());
+        (!waits).then(|| next.remove_entry())
+    }
+
     /// The next thing to do.
     pub fn step(&mut self) -> Step {
-        if !self.opening
-            && let Some((channel, frame)) = self.to_open.pop_first()
-        {
+        if let Some((channel, frame)) = self.next_to_open() {
             self.opening = true;
             return Step::Ask(Task::Open { peer: self.peer, channel, frame });
         }

@@ -101,6 +101,11 @@ impl Storing {
         self.requests.extend(runs.first().map(|run| (request, run.log())));
     }
 
+    /// The most urgent channel of which something is being stored.
+    pub(super) fn most_urgent(&self) -> Option<Channel> {
+        self.requests.values().map(|log| log.channel).min()
+    }
+
     /// The answer has come; gives the news that waited for it.
     pub(super) fn end(&mut self, request: u64) -> Option<LogHeads> {
         let log = self.requests.remove(&request)?;
