@@ -5,7 +5,7 @@
 
 use super::body;
 use super::documents::Resident;
-use super::intake::Opened;
+use super::intake::{Opened, apply};
 use super::project::patient_of;
 use crate::chart::{ResourceKey, View};
 use crate::store::ledger::Held;
@@ -82,6 +82,30 @@ pub(super) fn opened<T>(
         });
         take(&mut entries.iter().map(|held| next.recv().unwrap_or_else(|_| open(held))))
     })
+}
+
+/// A document, and the entries of a slice that come into it.
+pub(super) struct Coming<'a> {
+    pub id: DocumentId,
+    pub resident: Resident,
+    pub entries: Vec<(&'a Held, Opened)>,
+    /// How many of them, from the first, depend on nothing but the document: nothing that was set
+    /// aside claims a place in it, and their nodes are not cut off.
+    pub sure: usize,
+}
+
+/// Has each document take in its changes, as far as they are sure and it can. The rest, from the first
+/// that fails, is left to its turn.
+pub(super) fn take_in(coming: &mut [Coming<'_>]) {
+    coming.par_iter_mut().for_each(|Coming { resident, entries, sure, .. }| {
+        for (held, opened) in entries.iter_mut().take(*sure) {
+            let Opened::Change(change) = opened else { return };
+            let Ok(applied) = apply(&mut resident.document, held, change, false) else { return };
+            if let Opened::Change(change) = std::mem::replace(opened, Opened::Foreign) {
+                *opened = Opened::Taken(change, applied);
+            }
+        }
+    });
 }
 
 /// Frees what is needed no more, without keeping the thread that owns the records from its work.

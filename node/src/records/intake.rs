@@ -34,6 +34,8 @@ type Next = Vec<u64>;
 /// A change, opened.
 pub(super) enum Opened {
     Change(Box<Incoming>),
+    /// A change that its document has taken in already, ahead of its turn.
+    Taken(Box<Incoming>, Applied),
     /// The key of this epoch is not here.
     NoKey(EpochId),
     /// It can't be what it says.
@@ -53,6 +55,14 @@ impl Opened {
         match vault::open(key, header, &held.entry.payload) {
             Ok(change) => Self::Change(Box::new(Incoming::new(change))),
             Err(error) => Self::Unsound(error.to_string()),
+        }
+    }
+
+    /// About how many bytes of memory a document will take more of it.
+    pub fn weight(&self) -> usize {
+        match self {
+            Self::Change(change) | Self::Taken(change, _) => 3 * change.bytes().len(),
+            _ => 0,
         }
     }
 }
@@ -98,6 +108,9 @@ impl Records {
         let arrival = held.arrival;
         let mut change = match opened {
             Opened::Change(change) => change,
+            Opened::Taken(change, applied) => {
+                return self.note_applied(id, resident, held, change.bytes().len(), applied);
+            }
             Opened::NoKey(epoch) => return self.put_aside(id, arrival, Cause::Key(epoch)),
             Opened::Unsound(reason) => return self.quarantine(id, arrival, None, reason),
             Opened::Foreign => return Ok(Next::new()),
@@ -116,24 +129,7 @@ impl Records {
             }
         }
         match apply(&mut resident.document, held, &mut change, self.is_cut(held)) {
-            Ok(applied) => {
-                self.begin()?;
-                let counts = self.credit(id, &applied, held)?;
-                let index = &mut self.charts_mut()?.index;
-                let waited = index.is_set_aside(arrival)?;
-                if waited || !resident.was_shown(arrival) {
-                    if applied.known && counts {
-                        // Whatever it touched has another version now; a node that does so is rare.
-                        resident.touched.extend(resident.document.keys());
-                    }
-                    resident.touched.extend(applied.touched.iter().cloned());
-                }
-                resident.note(arrival, (!applied.known).then_some(change.bytes().len()), waited);
-                match applied.known {
-                    true => Ok(Next::new()),
-                    false => Ok(index.waiting_for(id, &applied.hash.0)?),
-                }
-            }
+            Ok(applied) => self.note_applied(id, resident, held, change.bytes().len(), applied),
             Err(ChartError::MissingDependencies(missing)) => {
                 let first = first_of(&missing)?;
                 #[cfg(planted)]
@@ -148,6 +144,34 @@ impl Records {
                 self.note_claim(id, resident, claim(held, change.bytes()).as_ref())?;
                 self.quarantine(id, arrival, None, error.to_string())
             }
+        }
+    }
+
+    /// Notes in the index what a document has taken in; gives what waited for it.
+    fn note_applied(
+        &mut self,
+        id: &DocumentId,
+        resident: &mut Resident,
+        held: &Held,
+        bytes: usize,
+        applied: Applied,
+    ) -> Result<Next, RecordsError> {
+        let arrival = held.arrival;
+        self.begin()?;
+        let counts = self.credit(id, &applied, held)?;
+        let index = &mut self.charts_mut()?.index;
+        let waited = index.is_set_aside(arrival)?;
+        if waited || !resident.was_shown(arrival) {
+            if applied.known && counts {
+                // Whatever it touched has another version now; a node that does so is rare.
+                resident.touched.extend(resident.document.keys());
+            }
+            resident.touched.extend(applied.touched.iter().cloned());
+        }
+        resident.note(arrival, (!applied.known).then_some(bytes), waited);
+        match applied.known {
+            true => Ok(Next::new()),
+            false => Ok(index.waiting_for(id, &applied.hash.0)?),
         }
     }
 
@@ -329,7 +353,7 @@ impl Records {
 }
 
 /// Applies the change of an entry; one from behind a cut is in doubt.
-fn apply(
+pub(super) fn apply(
     document: &mut Document,
     held: &Held,
     change: &mut Incoming,

@@ -3,7 +3,7 @@
 //! The index has a cursor, the arrival up to which it shows the ledger. Entries are projected in
 //! slices, so that receiving a large chart does not keep a clinician waiting.
 
-use super::ahead::{self, Packed, Prepared};
+use super::ahead::{self, Coming, Packed, Prepared};
 use super::documents::Resident;
 use super::homes::{Homes, Rivalry, Standing};
 use super::{Records, RecordsError, duplicates, linked};
@@ -20,12 +20,15 @@ use std::collections::{BTreeMap, BTreeSet};
 /// eighth more.
 pub(super) const SLICE: usize = 256;
 
+/// The same where somebody waits for all of them: nobody else gets a turn in between.
+const LARGE_SLICE: usize = 1024;
+
 /// Entries that are not shown yet, from which on more of the index is kept in memory.
 const MUCH: u64 = 2048;
 
 /// Documents that are shown together, and what they may take: enough for several cores, few enough
 /// to hold.
-const SHOWN_TOGETHER: usize = 32;
+const SHOWN_TOGETHER: usize = 64;
 const TAKEN_BYTES_MAX: usize = 8 << 20;
 
 /// The channels whose entries are changes of chart documents.
@@ -63,8 +66,12 @@ impl Records {
         while !self.shows(arrival)? {
             // A slice that is half shown must not stay: within a call it is undone with that.
             match self.is_in_call() {
-                true => self.project_slice()?,
-                false => self.atomically(Self::project_slice)?,
+                true => self.project(LARGE_SLICE)?,
+                false => self.atomically(|records| records.project(LARGE_SLICE))?,
+            }
+            // Or what it takes to undo it would grow with it.
+            if fresh {
+                self.commit_early()?;
             }
         }
         // What a call only derives stays, should the call then fail: it need not be done again.
@@ -87,13 +94,17 @@ impl Records {
 
     /// Projects the next entries. Whoever calls it does so whole or not at all.
     pub fn project_slice(&mut self) -> Result<(), RecordsError> {
+        self.project(SLICE)
+    }
+
+    fn project(&mut self, entries: usize) -> Result<(), RecordsError> {
         self.settle_again()?;
         self.begin()?;
         let shown = self.charts()?.index.applied_until()?;
         if self.ledger.last_arrival().saturating_sub(shown) > MUCH {
             self.charts_mut()?.index.expect_much(true)?;
         }
-        let page = self.ledger.by_arrival(shown, SLICE)?;
+        let page = self.ledger.by_arrival(shown, entries)?;
         let Some(last) = page.last().map(|held| held.arrival) else { return Ok(()) };
         for held in page.iter().filter(|held| held.entry.header.log.channel == Channel::Audit) {
             self.project_trail(held)?;
@@ -124,25 +135,42 @@ impl Records {
         entries.sort_by_key(|held| document_of(held));
         let keys = self.charts()?.keys.clone();
         ahead::opened(&keys, &entries, |opened| {
-            let (mut taken, mut weight) = (Vec::new(), 0);
+            let (mut coming, mut weight) = (Vec::new(), 0);
             for entries in entries.chunk_by(|a, b| document_of(a) == document_of(b)) {
                 let id = document_of(entries[0]);
-                let mut resident = self.take_document(&id, shown)?;
-                for (held, opened) in entries.iter().zip(&mut *opened) {
-                    if held.arrival > resident.applied {
-                        self.take_in_opened(&id, &mut resident, held, opened)?;
-                    }
-                }
-                self.settle_twins(&id, &mut resident)?;
+                let resident = self.take_document(&id, shown)?;
+                let entries = entries.iter().copied().zip(&mut *opened);
+                let entries: Vec<_> =
+                    entries.filter(|(held, _)| held.arrival > resident.applied).collect();
+                let sure = match resident.claims.any {
+                    true => 0,
+                    false => entries.iter().take_while(|(held, _)| !self.is_cut(held)).count(),
+                };
                 weight += resident.document.weight();
-                taken.push((id, resident));
-                if taken.len() == SHOWN_TOGETHER || weight > TAKEN_BYTES_MAX {
-                    self.show_all(std::mem::take(&mut taken))?;
+                weight += entries.iter().map(|(_, opened)| opened.weight()).sum::<usize>();
+                coming.push(Coming { id, resident, entries, sure });
+                if coming.len() == SHOWN_TOGETHER || weight > TAKEN_BYTES_MAX {
+                    self.take_in_all(std::mem::take(&mut coming))?;
                     weight = 0;
                 }
             }
-            self.show_all(taken)
+            self.take_in_all(coming)
         })
+    }
+
+    /// Takes entries into their documents, on all cores as far as nothing else decides about them, and
+    /// shows what they changed.
+    fn take_in_all(&mut self, mut coming: Vec<Coming<'_>>) -> Result<(), RecordsError> {
+        ahead::take_in(&mut coming);
+        let mut taken = Vec::new();
+        for Coming { id, mut resident, entries, .. } in coming {
+            for (held, opened) in entries {
+                self.take_in_opened(&id, &mut resident, held, opened)?;
+            }
+            self.settle_twins(&id, &mut resident)?;
+            taken.push((id, resident));
+        }
+        self.show_all(taken)
     }
 
     /// Puts documents back into memory, and shows in the index what changed in them.

@@ -50,8 +50,7 @@ pub fn measure(charts: usize, authors: usize) -> Outcome<Value> {
     let read_ms = reads(&mut site, &keys)?;
     let started = node::now();
     let mut site = site.without_index()?;
-    site.records.catch_up()?;
-    site.records.commit()?;
+    site.caught_up()?;
     let rebuild_seconds = started.elapsed().as_secs_f64();
     let after_rebuild = node::memory()?;
     let mut site = site.reopened()?;

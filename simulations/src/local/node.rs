@@ -2,6 +2,7 @@
 
 use super::Outcome;
 use carnet_node::base::environment::Environment;
+use carnet_node::records::handle::guarded;
 use carnet_node::records::joining::Applicant;
 use carnet_node::records::membership::Invite;
 use carnet_node::records::{Init, Records};
@@ -108,6 +109,15 @@ impl Site {
         let mut records = Records::open(&dir.path().join("node"), Environment::system())?;
         records.unlock(&UnlockSecret::from_key_file(&dir.path().join("key"))?)?;
         Ok(Self { records, dir })
+    }
+
+    /// Shows whatever the index does not show yet, as a node does when nobody asks for anything.
+    pub fn caught_up(&mut self) -> Outcome<()> {
+        while self.records.has_backlog()? {
+            guarded(&mut self.records, Records::project_slice)?;
+            self.records.commit()?;
+        }
+        Ok(())
     }
 
     /// The records, for a handle; and the directory, to be kept until they are done.

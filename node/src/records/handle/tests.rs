@@ -255,6 +255,41 @@ fn what_the_index_did_not_commit_it_catches_up_with() {
 }
 
 #[test]
+fn a_call_that_has_much_to_show_first_keeps_what_it_has_shown_even_if_the_power_goes() {
+    let clinic = Clinic::new();
+    let call =
+        clinic.call(|records| (0..1300).try_for_each(|n| put(records, &format!("b{n}"), 10)));
+    call.unwrap();
+    let (home, key) = (clinic.home(), clinic.dir.path().join("key"));
+    let Clinic { handle, owner, dir: _dir } = clinic;
+    drop(handle);
+    owner.stop();
+    std::fs::remove_file(home.join("index.db")).unwrap();
+    let unlocked = || {
+        let mut records = Records::open(&home, Environment::system()).unwrap();
+        records.unlock(&UnlockSecret::from_key_file(&key).unwrap()).unwrap();
+        records
+    };
+    let mut records = unlocked();
+    assert!(records.has_backlog().unwrap());
+    let failed = guarded(&mut records, |records| {
+        records.catch_up()?;
+        put(records, "undone", 10)?;
+        Err::<(), _>(RecordsError::BadRequest("all the same".into()))
+    });
+    assert!(failed.is_err());
+    // Nothing is committed any more, as if the power went.
+    drop(records);
+    let mut records = unlocked();
+    assert!(!records.has_backlog().unwrap());
+    let read = |records: &mut Records, id: &str| {
+        let key = ResourceKey::new("Basic", id).unwrap();
+        records.read(&operator_permit(Action::Read), &key).is_ok()
+    };
+    assert!(read(&mut records, "b1299") && !read(&mut records, "undone"));
+}
+
+#[test]
 fn a_panic_is_undone_with_its_batch_and_the_node_stays_open() {
     let clinic = Clinic::new();
     clinic.put("before").recv().unwrap().unwrap();
