@@ -111,12 +111,10 @@ impl Site {
         Ok(Self { records, dir })
     }
 
-    /// Shows whatever the index does not show yet, as a node does when nobody asks for anything.
+    /// Shows whatever the index does not show yet, as a node does for somebody who asks.
     pub fn caught_up(&mut self) -> Outcome<()> {
-        while self.records.has_backlog()? {
-            guarded(&mut self.records, Records::project_slice)?;
-            self.records.commit()?;
-        }
+        guarded(&mut self.records, Records::catch_up)?;
+        self.records.commit()?;
         Ok(())
     }
 
