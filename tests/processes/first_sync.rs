@@ -9,7 +9,7 @@ use std::fs;
 
 const CUTS: usize = 50;
 /// Slow enough that the data outlasts the cuts.
-const BYTES_PER_SECOND: u64 = 250_000;
+const BYTES_PER_SECOND: u64 = 200_000;
 /// Longest time from one cut to the next.
 const BREATH_MS: u64 = 300;
 

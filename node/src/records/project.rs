@@ -20,9 +20,6 @@ use std::collections::{BTreeMap, BTreeSet};
 /// eighth more.
 pub(super) const SLICE: usize = 256;
 
-/// The same where somebody waits for all of them: nobody else gets a turn in between.
-const LARGE_SLICE: usize = 1024;
-
 /// Entries after which what a call has shown is committed. To do it after each slice takes a sixth more
 /// of the processor.
 const KEPT_AFTER: u64 = if cfg!(test) { 1024 } else { 16_384 };
@@ -32,7 +29,7 @@ const MUCH: u64 = 2048;
 
 /// Documents that are shown together, and what they may take: enough for several cores, few enough
 /// to hold.
-const SHOWN_TOGETHER: usize = 64;
+const SHOWN_TOGETHER: usize = 32;
 const TAKEN_BYTES_MAX: usize = 8 << 20;
 
 /// The channels whose entries are changes of chart documents.
@@ -76,8 +73,8 @@ impl Records {
         while !self.shows(arrival)? {
             // A slice that is half shown must not stay: within a call it is undone with that.
             match self.is_in_call() {
-                true => self.project(LARGE_SLICE)?,
-                false => self.atomically(|records| records.project(LARGE_SLICE))?,
+                true => self.project_slice()?,
+                false => self.atomically(Self::project_slice)?,
             }
             // Or what it takes to undo it would grow with it.
             let shown = self.applied()?;
@@ -106,17 +103,13 @@ impl Records {
 
     /// Projects the next entries. Whoever calls it does so whole or not at all.
     pub fn project_slice(&mut self) -> Result<(), RecordsError> {
-        self.project(SLICE)
-    }
-
-    fn project(&mut self, entries: usize) -> Result<(), RecordsError> {
         self.settle_again()?;
         self.begin()?;
         let shown = self.charts()?.index.applied_until()?;
         if self.ledger.last_arrival().saturating_sub(shown) > MUCH {
             self.charts_mut()?.index.expect_much(true)?;
         }
-        let page = self.ledger.by_arrival(shown, entries)?;
+        let page = self.ledger.by_arrival(shown, SLICE)?;
         let Some(last) = page.last().map(|held| held.arrival) else { return Ok(()) };
         for held in page.iter().filter(|held| held.entry.header.log.channel == Channel::Audit) {
             self.project_trail(held)?;
