@@ -131,8 +131,7 @@ impl Conversation {
         let may_be_joint = self.session.speaks_jointly()
             || (self.dialed && self.session.peer().is_none() && !self.session.is_closed());
         if let Some(waiting) = self.waiting.get_mut(&channel) {
-            let bytes: usize = waiting.iter().map(Vec::len).sum();
-            if bytes <= limit::WINDOW_BYTES {
+            if has_room(waiting) {
                 return waiting.push_back(frame);
             }
             // More than may be under way: the session refuses what it can't read.
@@ -240,5 +239,29 @@ impl Conversation {
     /// Whether nothing has moved that no receipt speaks of.
     pub fn is_receipted(&self) -> bool {
         self.session.is_receipted()
+    }
+}
+
+/// Whether more of a channel may wait. As much as a peer may have under way: it goes on to load while
+/// its window is not full, and so has more than that on the line.
+fn has_room(waiting: &VecDeque<Vec<u8>>) -> bool {
+    let bytes: usize = waiting.iter().map(Vec::len).sum();
+    bytes <= limit::WINDOW_BYTES + limit::FRAME_BYTES_MAX
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_that_a_peer_may_have_under_way_can_wait_and_no_more() {
+        let mut waiting = VecDeque::new();
+        let frame = vec![0; limit::RUN_BYTES];
+        for _ in 0..(limit::WINDOW_BYTES + limit::LOAD_BYTES) / limit::RUN_BYTES {
+            assert!(has_room(&waiting));
+            waiting.push_back(frame.clone());
+        }
+        waiting.push_back(vec![0; limit::FRAME_BYTES_MAX]);
+        assert!(!has_room(&waiting));
     }
 }
