@@ -45,9 +45,12 @@ pub const WAYPOINTS_MAX: usize = 64 * HEADS_MAX;
 /// Points of one log that a session remembers as held by both sides.
 pub const KNOWN_POINTS_MAX: usize = 64;
 
-/// Bytes of a lane that may be on their way unacknowledged when another run is sent; so at most
-/// this and one frame are.
+/// Bytes of a lane that may be on their way unacknowledged when more is loaded to be sent.
 pub const WINDOW_BYTES: usize = 1 << 20;
+
+/// Bytes of a lane that a peer may have on their way: its window, and what it loads while that is
+/// not full, [`LOAD_BYTES`] or one frame.
+pub const UNDER_WAY_BYTES_MAX: usize = WINDOW_BYTES + FRAME_BYTES_MAX;
 
 /// Bytes after which a run is closed. A run is the least that can be acknowledged, so this is what
 /// a link that breaks loses of a log, and what must pass between two breaks for anything to be
@@ -58,7 +61,7 @@ pub const RUN_BYTES: usize = 32 << 10;
 pub const LOAD_BYTES: usize = 256 << 10;
 
 /// Bytes of frames that may arrive before the peer is known: a window's worth on two lanes.
-pub const EARLY_BYTES_MAX: usize = 2 * (WINDOW_BYTES + FRAME_BYTES_MAX);
+pub const EARLY_BYTES_MAX: usize = 2 * UNDER_WAY_BYTES_MAX;
 
 /// Frames that may arrive before the peer is known.
 pub const EARLY_FRAMES_MAX: usize = 4096;

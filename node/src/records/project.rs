@@ -45,12 +45,7 @@ pub(super) fn is_chart(channel: Channel) -> bool {
 impl Records {
     /// Whether entries are held that the index does not show yet.
     pub fn has_backlog(&self) -> Result<bool, RecordsError> {
-        Ok(!self.shows(self.ledger.last_arrival())?)
-    }
-
-    /// Whether the index shows the ledger up to an arrival.
-    fn shows(&self, arrival: u64) -> Result<bool, RecordsError> {
-        Ok(self.applied()? >= arrival)
+        Ok(self.applied()? < self.ledger.last_arrival())
     }
 
     /// The arrival up to which the index shows the ledger: any, on a locked node, which has none.
@@ -69,15 +64,16 @@ impl Records {
     fn catch_up_to(&mut self, arrival: u64) -> Result<(), RecordsError> {
         let fresh = self.is_fresh();
         self.settle_again()?;
-        let mut kept = self.applied()?;
-        while !self.shows(arrival)? {
+        let mut shown = self.applied()?;
+        let mut kept = shown;
+        while shown < arrival {
             // A slice that is half shown must not stay: within a call it is undone with that.
             match self.is_in_call() {
                 true => self.project_slice()?,
                 false => self.atomically(Self::project_slice)?,
             }
             // Or what it takes to undo it would grow with it.
-            let shown = self.applied()?;
+            shown = self.applied()?;
             if fresh && shown.saturating_sub(kept) >= KEPT_AFTER {
                 self.commit_early()?;
                 kept = shown;

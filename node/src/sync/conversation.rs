@@ -242,11 +242,10 @@ impl Conversation {
     }
 }
 
-/// Whether more of a channel may wait. As much as a peer may have under way: it goes on to load while
-/// its window is not full, and so has more than that on the line.
+/// Whether more of a channel may wait: as much as a peer may have under way.
 fn has_room(waiting: &VecDeque<Vec<u8>>) -> bool {
     let bytes: usize = waiting.iter().map(Vec::len).sum();
-    bytes <= limit::WINDOW_BYTES + limit::FRAME_BYTES_MAX
+    bytes <= limit::UNDER_WAY_BYTES_MAX
 }
 
 #[cfg(test)]

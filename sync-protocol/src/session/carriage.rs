@@ -62,9 +62,7 @@ impl Session {
         *unstored += frame.len();
         let stores =
             self.questions.values().filter(|question| matches!(question, Question::Store(..)));
-        if *unstored > limit::WINDOW_BYTES + limit::FRAME_BYTES_MAX
-            || stores.count() >= limit::STORES_MAX
-        {
+        if *unstored > limit::UNDER_WAY_BYTES_MAX || stores.count() >= limit::STORES_MAX {
             return Err(Violation::Window);
         }
         let run = Run::from_bytes(frame)?;
