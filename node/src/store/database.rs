@@ -13,6 +13,7 @@ use std::io::ErrorKind;
 use std::ops::ControlFlow;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Once;
 use std::time::Duration;
 
 type Result<T> = std::result::Result<T, StoreError>;
@@ -56,6 +57,7 @@ impl Database {
 
     /// Stands for the database at `path` while nothing may have it open.
     pub(super) fn nowhere(path: &Path) -> Result<Self> {
+        make_ready();
         let connection = Connection::open_in_memory();
         let connection = connection.map_err(|error| StoreError::sqlite(path, &error))?;
         Ok(Self::of(connection, path))
@@ -79,6 +81,7 @@ impl Database {
             Ok(false) => return Err(StoreError::NotFound { path: path.to_owned() }),
             Err(error) => return Err(StoreError::io(path, &error)),
         }
+        make_ready();
         let at = |error| StoreError::sqlite(path, &error);
         let flags = flags | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(path, flags).map_err(at)?;
@@ -330,6 +333,14 @@ impl Database {
     }
 }
 
+/// The first connection of a process makes SQLCipher ready, and SQLite lets others open theirs before
+/// that is done: they would work without its locks, and be refused their key. So the first is alone.
+fn make_ready() {
+    static READY: Once = Once::new();
+    // Should it fail, so will whoever opens a file, and say why.
+    READY.call_once(|| drop(Connection::open_in_memory()));
+}
+
 /// The file of SQLite that goes with a database: `-wal`, `-shm`.
 pub(super) fn companion(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
@@ -348,4 +359,47 @@ pub(super) fn remove(path: &Path) -> Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::Command;
+    use std::sync::Barrier;
+
+    const ALONE: &str = "CARNET_TEST_FIRST_CONNECTIONS";
+    const THREADS: u8 = 8;
+
+    /// Only the first connections of a process can show it, so each try has a process of its own.
+    #[test]
+    fn any_thread_may_open_an_encrypted_file_first() {
+        if std::env::var_os(ALONE).is_some() {
+            return open_at_once();
+        }
+        let program = std::env::current_exe().unwrap();
+        let name = std::thread::current().name().unwrap().to_owned();
+        for _ in 0..8 {
+            let mut again = Command::new(&program);
+            let done = again.args(["--exact", &name]).env(ALONE, "1").output().unwrap();
+            let told = String::from_utf8_lossy(&done.stdout);
+            assert!(done.status.success() && told.contains("1 passed"), "{told}");
+        }
+    }
+
+    fn open_at_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let start = Barrier::new(THREADS.into());
+        std::thread::scope(|scope| {
+            for thread in 0..THREADS {
+                let (dir, start) = (dir.path(), &start);
+                scope.spawn(move || {
+                    let path = dir.join(thread.to_string());
+                    start.wait();
+                    let database = Database::create(&path).unwrap();
+                    database.decrypt(&Private::new([thread; 32])).unwrap();
+                    database.batch("CREATE TABLE one (two)").unwrap();
+                });
+            }
+        });
+    }
 }
