@@ -94,6 +94,23 @@ pub(super) struct Coming<'a> {
     pub sure: usize,
 }
 
+impl<'a> Coming<'a> {
+    pub fn new(id: DocumentId, resident: Resident) -> Self {
+        Self { id, resident, entries: Vec::new(), sure: 0 }
+    }
+
+    /// Adds the next entry, unless the document has looked at it; `is_cut` if its node is cut off.
+    pub fn push(&mut self, held: &'a Held, opened: Opened, is_cut: bool) {
+        if held.arrival <= self.resident.applied {
+            return;
+        }
+        if self.sure == self.entries.len() && !is_cut && !self.resident.claims.any {
+            self.sure += 1;
+        }
+        self.entries.push((held, opened));
+    }
+}
+
 /// Has each document take in its changes, as far as they are sure and it can. The rest, from the first
 /// that fails, is left to its turn.
 pub(super) fn take_in(coming: &mut [Coming<'_>]) {

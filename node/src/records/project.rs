@@ -136,24 +136,33 @@ impl Records {
         entries.sort_by_key(|held| document_of(held));
         let keys = self.charts()?.keys.clone();
         ahead::opened(&keys, &entries, |opened| {
-            let (mut coming, mut weight) = (Vec::new(), 0);
-            for entries in entries.chunk_by(|a, b| document_of(a) == document_of(b)) {
-                let id = document_of(entries[0]);
-                let resident = self.take_document(&id, shown)?;
-                let entries = entries.iter().copied().zip(&mut *opened);
-                let entries: Vec<_> =
-                    entries.filter(|(held, _)| held.arrival > resident.applied).collect();
-                let sure = match resident.claims.any {
-                    true => 0,
-                    false => entries.iter().take_while(|(held, _)| !self.is_cut(held)).count(),
+            let mut coming: Vec<Coming<'_>> = Vec::new();
+            let (mut documents, mut changes) = (0, 0);
+            for (held, opened) in entries.iter().copied().zip(opened) {
+                let id = document_of(held);
+                let is_begun = coming.last().is_some_and(|last| last.id == id);
+                // However large a document is, its changes come together; however many they are, they
+                // come in parts.
+                let is_full = match is_begun {
+                    true => changes > TAKEN_BYTES_MAX,
+                    false => {
+                        coming.len() == SHOWN_TOGETHER || documents + changes > TAKEN_BYTES_MAX
+                    }
                 };
-                weight += resident.document.weight();
-                weight += entries.iter().map(|(_, opened)| opened.weight()).sum::<usize>();
-                coming.push(Coming { id, resident, entries, sure });
-                if coming.len() == SHOWN_TOGETHER || weight > TAKEN_BYTES_MAX {
+                if is_full {
                     self.take_in_all(std::mem::take(&mut coming))?;
-                    weight = 0;
+                    (documents, changes) = (0, 0);
                 }
+                changes += opened.weight();
+                if let Some(last) = coming.last_mut().filter(|last| last.id == id) {
+                    last.push(held, opened, self.is_cut(held));
+                    continue;
+                }
+                let resident = self.take_document(&id, shown)?;
+                documents += resident.document.weight();
+                let mut next = Coming::new(id, resident);
+                next.push(held, opened, self.is_cut(held));
+                coming.push(next);
             }
             self.take_in_all(coming)
         })
