@@ -56,6 +56,20 @@ pub struct Arrival {
     pub common: Value,
 }
 
+/// The arrival in the middle, and the times of all.
+pub fn median(mut arrivals: Vec<Arrival>) -> Outcome<Value> {
+    arrivals.sort_by(|a, b| a.seconds.total_cmp(&b.seconds));
+    let seconds: Vec<f64> = arrivals.iter().map(|one| one.seconds).collect();
+    let left = arrivals.iter().map(|one| one.waiting_bytes).min();
+    let median = arrivals.into_iter().nth(seconds.len() / 2).ok_or("nothing arrived")?;
+    let mut report = median.common;
+    report["critical_seconds"] = median.seconds.into();
+    report["goal_seconds"] = median.goal_seconds.into();
+    report["critical_seconds_of_each"] = seconds.into();
+    report["left_waiting_bytes"] = left.into();
+    Ok(report)
+}
+
 /// Both have worked apart, the link returns, and is left again as soon as what is critical is there.
 pub fn critical(stage: &Stage, shape: Shape, before_work: &[held::Heads; 2]) -> Outcome<Arrival> {
     let running = stage.apart()?;
