@@ -1,6 +1,7 @@
 //! Between nodes that read the same charts, changes travel compressed together.
 
 use carnet_node::access::Action;
+use carnet_node::base::environment::Environment;
 use carnet_node::records::Records;
 use carnet_node::sample::{Generator, Size};
 use carnet_sync_protocol::certificate::{RevocationKind, Role};
@@ -197,4 +198,27 @@ fn what_a_peer_holds_is_not_named_to_it_again() {
     for (run, joint) in runs.iter().zip(&to_newcomer) {
         assert_eq!(newcomer.records.open_joint(&PEER, joint).unwrap().as_ref(), Some(run));
     }
+}
+
+#[test]
+fn a_large_change_travels_as_it_was_sealed() {
+    let (mut a, b) = two_nodes();
+    let before = a.records.frontier().clone();
+    let (chance, _) = Environment::seeded(3, 0);
+    let image: String = (0..2000).map(|_| chance.uuid()).collect();
+    a.put(json!({"resourceType": "Media", "id": "image", "status": "completed",
+        "subject": {"reference": "Patient/1"}, "content": {"data": image}}));
+    a.put(json!({"resourceType": "Observation", "id": "after", "status": "final",
+        "subject": {"reference": "Patient/1"}, "code": {"text": "Seen"}}));
+    a.records.commit().unwrap();
+    let mut travel = Vec::new();
+    for (log, heads) in &a.records.frontier().0 {
+        let held = before.heads(log);
+        for run in a.records.load(log, held, heads[0], 1 << 20).unwrap() {
+            let size = run.items.iter().map(|item| item.payload.len()).max().unwrap();
+            travel.push((size > 32 << 10, a.records.joint(&run, &b.id()).is_some()));
+        }
+    }
+    assert!(travel.contains(&(true, false)), "{travel:?}");
+    assert!(travel.contains(&(false, true)) && !travel.contains(&(true, true)), "{travel:?}");
 }

@@ -16,6 +16,7 @@ use carnet_sync_protocol::id::{
     Channel, DocumentId, EntryId, LogId, NodeId, PracticeId, TransportKey,
 };
 use carnet_sync_protocol::joint::{JOINT, JointRun};
+use carnet_sync_protocol::limit;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -137,8 +138,11 @@ impl Records {
         let closed = |item: &RunItem| {
             self.roster.epoch(&item.epoch).is_some_and(|epoch| epoch.kind != EpochKind::General)
         };
+        // It is packed well by itself, and whoever waits for something urgent would wait while it is
+        // packed anew, here and there.
+        let large = |item: &RunItem| item.payload.len() > limit::RUN_BYTES;
         if matches!(run.log.channel, Channel::Control | Channel::Restricted)
-            || run.items.iter().any(closed)
+            || run.items.iter().any(|item| closed(item) || large(item))
             || !self.roster.is_reader(reader)
         {
             return None;
