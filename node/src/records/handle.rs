@@ -23,8 +23,12 @@ const BATCH_CALLS_MAX: usize = 64;
 /// for a slice of the index then.
 const NEXT_CALL_WITHIN: Duration = Duration::from_millis(1);
 
-/// How long nobody must have asked anything before the index commits what it shows.
-const INDEX_COMMIT_AFTER: Duration = Duration::from_millis(50);
+/// What is done when nobody has asked anything for so long: first the index commits what it shows. Who
+/// imports pauses to read files, and would have to read again what was given back then.
+const RESTS: [(Duration, fn(&mut Records)); 2] = [
+    (Duration::from_millis(50), Records::commit_index),
+    (Duration::from_secs(5), Records::give_memory_back),
+];
 
 /// Commits that a slow listener may lag behind before it has to ask for the whole frontier.
 const ADVANCES_KEPT: usize = 1024;
@@ -220,12 +224,12 @@ fn next_message(
             }
         }
     }
-    match queue.recv_timeout(INDEX_COMMIT_AFTER) {
-        Ok(message) => Some(message),
-        Err(mpsc::RecvTimeoutError::Disconnected) => None,
-        Err(mpsc::RecvTimeoutError::Timeout) => {
-            records.come_to_rest();
-            queue.recv().ok()
+    for (pause, rest) in RESTS {
+        match queue.recv_timeout(pause) {
+            Ok(message) => return Some(message),
+            Err(mpsc::RecvTimeoutError::Disconnected) => return None,
+            Err(mpsc::RecvTimeoutError::Timeout) => rest(records),
         }
     }
+    queue.recv().ok()
 }

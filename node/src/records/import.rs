@@ -83,6 +83,10 @@ const TURN_MS: u64 = 200;
 /// Small files are read together, up to so many bytes: what is taken in one turn shares a commit.
 const AHEAD_BYTES_MAX: usize = 1 << 20;
 
+/// Resources of one import, from which on more of the index is kept in memory: ids are random, and each
+/// resource goes to another place in its keys.
+const MUCH: u64 = 2000;
+
 /// Resources of one import whose addresses are remembered for references between its files.
 const PLACED_MAX: usize = 2_000_000;
 
@@ -189,6 +193,9 @@ impl Records {
         self.require(permit, Action::Import)?;
         let Some(parcel) = import.parcels.pop_front() else { return Ok(()) };
         self.catch_up()?;
+        if import.report.resources > MUCH {
+            self.charts_mut()?.index.expect_much(true)?;
+        }
         let (place, number) = (parcel.place, parcel.number);
         if import.placed.len() > PLACED_MAX {
             let reason = format!(

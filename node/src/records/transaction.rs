@@ -121,9 +121,8 @@ impl Records {
         self.transaction.shown = charts.index.applied_until().unwrap_or_default();
     }
 
-    /// Commits the index, and gives back the memory that making much of it took.
-    pub(super) fn come_to_rest(&mut self) {
-        self.commit_index();
+    /// Gives back the memory that making much of the index took.
+    pub(super) fn give_memory_back(&mut self) {
         if let Some(charts) = &mut self.charts
             && let Err(error) = charts.index.expect_much(false)
         {

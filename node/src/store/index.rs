@@ -274,7 +274,7 @@ impl Rebuild {
 }
 
 /// What SQLite keeps of the index in memory; negative numbers are KiB.
-const CACHE: &str = "PRAGMA cache_size = -16384; PRAGMA shrink_memory";
+const CACHE: &str = "PRAGMA cache_size = -16384";
 
 /// The same while much of it is made.
 const CACHE_FOR_MUCH: &str = "PRAGMA cache_size = -65536";

@@ -17,6 +17,9 @@ const STEP: u64 = 100_000;
 /// Searches, and reads, that are timed.
 pub const ASKED: usize = 500;
 
+/// Charts that are imported together.
+const TOGETHER: usize = 100;
+
 /// Charts of about 60 resources, written by so many authors.
 pub fn measure(charts: usize, authors: usize) -> Outcome<Value> {
     let mut site = Site::found()?;
@@ -24,20 +27,26 @@ pub fn measure(charts: usize, authors: usize) -> Outcome<Value> {
     let (mut resources, mut seconds, mut steps) = (0, 0.0, Vec::new());
     let (mut noted, mut since) = (0, 0.0);
     let stint = charts.div_ceil(authors.max(1)).max(1);
-    for n in 0..charts {
-        if n > 0 && n % stint == 0 {
+    let permit = operator_permit(Action::Import);
+    for begun in (0..charts).step_by(stint) {
+        if begun > 0 {
             // What follows has another author: a new life of the node, with logs of its own.
             site.records.begin_incarnation()?;
         }
-        let bundle = generator.patient(Size::Large).to_string();
-        let started = node::now();
-        let source = Source::bytes(n.to_string(), bundle.into());
-        let permit = operator_permit(Action::Import);
-        resources += site.records.import(&permit, vec![source], |_, _| {})?.resources;
-        seconds += started.elapsed().as_secs_f64();
-        if resources - noted >= STEP {
-            steps.push(((resources - noted) as f64 / (seconds - since)).round());
-            (noted, since) = (resources, seconds);
+        let end = charts.min(begun + stint);
+        for first in (begun..end).step_by(TOGETHER) {
+            let bundle = |n: usize| {
+                let bundle = generator.patient(Size::Large).to_string();
+                Source::bytes(n.to_string(), bundle.into())
+            };
+            let sources: Vec<Source> = (first..end.min(first + TOGETHER)).map(bundle).collect();
+            let started = node::now();
+            resources += site.records.import(&permit, sources, |_, _| {})?.resources;
+            seconds += started.elapsed().as_secs_f64();
+            if resources - noted >= STEP {
+                steps.push(((resources - noted) as f64 / (seconds - since)).round());
+                (noted, since) = (resources, seconds);
+            }
         }
     }
     let after_import = node::memory()?;
