@@ -16,6 +16,9 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::sync::{broadcast, oneshot};
 
+/// What the records do when nobody asks them anything.
+type Rest = fn(&mut Records);
+
 /// Calls that share one commit at most: a bound on how long the first of them waits.
 const BATCH_CALLS_MAX: usize = 64;
 
@@ -25,7 +28,7 @@ const NEXT_CALL_WITHIN: Duration = Duration::from_millis(1);
 
 /// What is done when nobody has asked anything for so long: first the index commits what it shows. Who
 /// imports pauses to read files, and would have to read again what was given back then.
-const RESTS: [(Duration, fn(&mut Records)); 2] = [
+const RESTS: [(Duration, Rest); 2] = [
     (Duration::from_millis(50), Records::commit_index),
     (Duration::from_secs(5), Records::give_memory_back),
 ];
