@@ -154,15 +154,14 @@ impl Records {
                     (documents, changes) = (0, 0);
                 }
                 changes += opened.weight();
-                if let Some(last) = coming.last_mut().filter(|last| last.id == id) {
-                    last.push(held, opened, self.is_cut(held));
-                    continue;
+                if coming.last().is_none_or(|last| last.id != id) {
+                    let resident = self.take_document(&id, shown)?;
+                    documents += resident.document.weight();
+                    coming.push(Coming::new(id, resident));
                 }
-                let resident = self.take_document(&id, shown)?;
-                documents += resident.document.weight();
-                let mut next = Coming::new(id, resident);
-                next.push(held, opened, self.is_cut(held));
-                coming.push(next);
+                if let Some(last) = coming.last_mut() {
+                    last.push(held, opened, self.is_cut(held));
+                }
             }
             self.take_in_all(coming)
         })
