@@ -73,6 +73,7 @@ fn listener() -> (Session, TransportKey, Vec<u8>) {
         digests,
         codecs: Vec::new(),
         receipt: None,
+        beyond: None,
         time_ms: 0,
     };
     let hello = Hello::new(body, Side::Dialer, &EXPORTER, &dialer_key);

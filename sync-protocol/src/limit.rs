@@ -14,8 +14,12 @@ pub const FRAME_BYTES_MAX: usize = PAYLOAD_BYTES_MAX + (64 << 10);
 /// 656 KiB; logs with several heads are spread over more parts.
 pub const CONTROL_FRAME_BYTES_MAX: usize = 1 << 20;
 
-/// A HELLO: a certificate under a node's grant (about 800 bytes with names), digests, codecs.
-pub const HELLO_BYTES_MAX: usize = 4 << 10;
+/// Heads that a HELLO may name: of 7 channels and four authors, and some more.
+pub const HELLO_HEADS_MAX: usize = 32;
+
+/// A HELLO: a certificate under a node's grant (about 800 bytes with names), digests, codecs, and
+/// 32 heads of one log each (84 bytes, 2.7 KiB together).
+pub const HELLO_BYTES_MAX: usize = 6 << 10;
 
 /// A site's name, in bytes of UTF-8.
 pub const SITE_BYTES_MAX: usize = 64;

@@ -97,6 +97,9 @@ pub struct HelloBody {
     pub codecs: Vec<Codec>,
     /// The last receipt that it has kept with this peer.
     pub receipt: Option<ReceiptId>,
+    /// The heads of the logs that differ from what this receipt says both held: who has kept it too
+    /// need not wait for a [`Message::Frontier`]. Nothing without a receipt, or if they are many.
+    pub beyond: Option<LogHeads>,
     /// Its clock, for display only.
     pub time_ms: u64,
 }

@@ -7,7 +7,7 @@ use crate::entry::{Codec, Entry, Header, HybridTime, VerifiedRun, sign_entry};
 use crate::frontier::{Frontier, Head};
 use crate::id::{
     Author, Channel, DocumentId, EntryId, EpochId, HpkeKey, Incarnation, LogId, NodeId, PracticeId,
-    TransportKey,
+    ReceiptId, TransportKey,
 };
 use crate::message::{ChannelDigest, Hello, HelloBody, Message, Side, Versions};
 use crate::wire;
@@ -77,7 +77,8 @@ fn hello(frontier: &Frontier) -> Message {
             ChannelDigest::of(frontier, Channel::Critical),
         ],
         codecs: vec![Codec(16), Codec(17)],
-        receipt: None,
+        receipt: Some(ReceiptId([0x88; 32])),
+        beyond: Some(frontier.0.clone().into_iter().collect()),
         time_ms: 1_700_000_000_000,
     };
     Message::Hello(Box::new(Hello::new(body, Side::Dialer, &[0x77; 32], &key(3))))

@@ -226,6 +226,7 @@ impl Samples {
             digests: Channel::ALL.map(|channel| ChannelDigest::of(&frontier, channel)).to_vec(),
             codecs: vault::CODECS.to_vec(),
             receipt: Some(ReceiptId([3; 32])),
+            beyond: Some(vec![(log, some.clone())]),
             time_ms: 1,
         };
         let hello = Hello::new(body, Side::Dialer, &[7; 32], transport.key());

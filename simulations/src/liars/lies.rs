@@ -133,6 +133,7 @@ fn hello(certificate: &Certificate, key: &SigningKey, exporter: &[u8; 32]) -> Ve
         digests: Channel::ALL.map(|channel| ChannelDigest::of(&nothing, channel)).to_vec(),
         codecs: vault::CODECS.to_vec(),
         receipt: None,
+        beyond: None,
         time_ms: 1,
     };
     Message::Hello(Box::new(Hello::new(body, Side::Dialer, exporter, key))).to_bytes()

@@ -1,10 +1,11 @@
 //! Frontiers: what each side holds, in as few bytes as can tell it.
 //!
 //! Equal digests say that a channel is level. Of the others each side names its heads, or, when
-//! both have kept the same receipt, only those that differ from it. Where the other side's digest
-//! is still that of the receipt, its heads are known without being named, and what is newer here
-//! goes at once. Where it is not, the other side may hold acknowledged entries that came after the
-//! receipt; its heads are awaited, so that none of those is sent twice.
+//! both have kept the same receipt, only those that differ from it; these are in the HELLO, if they
+//! are few. Where the other side's digest is still that of the receipt, its heads are known without
+//! being named, and what is newer here goes at once. Where it is not, the other side may hold
+//! acknowledged entries that came after the receipt; its heads are awaited, so that none of those is
+//! sent twice.
 
 use super::greeting::Announced;
 use super::{Event, LogHeads, Output, Question, Session, Stage};
@@ -42,6 +43,7 @@ impl Exchange {
 
 impl Session {
     pub(super) fn begin_exchange(&mut self, announced: Announced, theirs: &HelloBody) -> Exchange {
+        let told = announced.beyond;
         let compared = Exchange::compare(&announced.digests, &theirs.digests);
         #[cfg(planted)]
         let former = announced.receipt.clone();
@@ -69,7 +71,7 @@ impl Session {
         let claimed = (!differing.is_empty()).then(BTreeMap::new);
         if differing.is_empty() {
             self.transfer.carry(&channels);
-        } else {
+        } else if !told || base.is_none() {
             self.name_heads(&differing, base.as_ref());
         }
         Exchange { channels, differing, base, claimed }
@@ -100,6 +102,18 @@ impl Session {
         for (index, logs) in parts.into_iter().enumerate() {
             self.say(&Message::Frontier { base: id, logs, last: index + 1 == count });
         }
+    }
+
+    /// What the other side's HELLO names beyond its receipt; worth nothing where that is another.
+    pub(super) fn told_beyond(&mut self, mut logs: LogHeads) -> Result<(), Violation> {
+        let Stage::Open(open) = &self.stage else { return Ok(()) };
+        let exchange = &open.exchange;
+        let base = exchange.base.as_ref().map(StoredReceipt::id);
+        if base.is_none() || exchange.is_complete() {
+            return Ok(());
+        }
+        logs.retain(|(log, _)| exchange.differing.contains(&log.channel));
+        self.their_frontier(base, logs, true)
     }
 
     pub(super) fn their_frontier(

@@ -7,11 +7,11 @@
 
 use super::exchange::Exchange;
 use super::signing::Signing;
-use super::{CloseReason, Event, Lane, Open, Output, PeerVerdict, Session, Side, Stage};
+use super::{CloseReason, Event, Lane, LogHeads, Open, Output, PeerVerdict, Session, Side, Stage};
 use crate::certificate::VerifiedCertificate;
 use crate::error::Violation;
-use crate::frontier::Frontier;
-use crate::id::{Channel, TransportKey};
+use crate::frontier::{Frontier, Head};
+use crate::id::{Channel, LogId, TransportKey};
 use crate::joint::JOINT;
 use crate::limit;
 use crate::message::{ChannelDigest, Hello, HelloBody, Message, Versions};
@@ -34,6 +34,8 @@ pub(super) struct Announced {
     pub frontier: Frontier,
     pub digests: Vec<ChannelDigest>,
     pub receipt: Option<StoredReceipt>,
+    /// Whether it named the heads that differ from the receipt.
+    pub beyond: bool,
 }
 
 impl Session {
@@ -76,17 +78,20 @@ impl Session {
         let digests: Vec<ChannelDigest> =
             channels.into_iter().map(|channel| ChannelDigest::of(&frontier, channel)).collect();
         let receipt = receipt.filter(|receipt| covers(&frontier, &receipt.frontier));
+        let beyond = receipt.as_ref().and_then(|receipt| few_beyond(&frontier, &receipt.frontier));
+        let told = beyond.is_some();
         let body = HelloBody {
             versions: Versions::OURS,
             certificate: self.config.certificate.clone(),
             digests: digests.clone(),
             codecs: self.config.codecs.clone(),
             receipt: receipt.as_ref().map(StoredReceipt::id),
+            beyond,
             time_ms: now_ms,
         };
         let hello = Hello::new(body, self.config.side, exporter, &self.config.transport_key);
         self.say(&Message::Hello(Box::new(hello)));
-        Announced { frontier, digests, receipt }
+        Announced { frontier, digests, receipt, beyond: told }
     }
 
     /// A frame before the other side is let in: its HELLO, or something to be put aside.
@@ -135,6 +140,10 @@ impl Session {
         if !ascending || body.codecs.len() > limit::CODECS_MAX {
             return Err(Violation::Encoding.into());
         }
+        let named = body.beyond.as_ref().map_or(0, heads_in);
+        if named > limit::HELLO_HEADS_MAX || (body.beyond.is_some() && body.receipt.is_none()) {
+            return Err(Violation::FrontierLength.into());
+        }
         let certificate = body.certificate.clone().verify(self.config.practice)?;
         if Versions::OURS.agree(body.versions).is_none() {
             return Err(CloseReason::Version);
@@ -177,6 +186,9 @@ impl Session {
         let exchange = self.begin_exchange(announced, &theirs);
         let jointly = [&self.config.codecs, &theirs.codecs].iter().all(|all| all.contains(&JOINT));
         self.stage = Stage::Open(Box::new(Open { peer, jointly, exchange, signing }));
+        if let Some(logs) = theirs.beyond {
+            self.told_beyond(logs)?;
+        }
         for (lane, frame) in early {
             self.frame(now_ms, lane, frame)?;
         }
@@ -187,8 +199,20 @@ impl Session {
 /// Whether a ledger holds what it held when a receipt was signed. One that was restored from an
 /// older copy does not, and must not use the receipt.
 fn covers(frontier: &Frontier, receipt: &Frontier) -> bool {
-    let tip = |heads: &[crate::frontier::Head]| heads.iter().map(|head| head.sequence).max();
+    let tip = |heads: &[Head]| heads.iter().map(|head| head.sequence).max();
     receipt.0.iter().all(|(log, heads)| tip(frontier.heads(log)) >= tip(heads))
+}
+
+/// The heads that differ from those of a receipt, unless they are too many for a HELLO.
+fn few_beyond(frontier: &Frontier, receipt: &Frontier) -> Option<LogHeads> {
+    let differ = |(log, heads): &(&LogId, &Vec<Head>)| receipt.heads(log) != heads.as_slice();
+    let logs = frontier.0.iter().filter(differ).map(|(log, heads)| (*log, heads.clone()));
+    let logs: LogHeads = logs.collect();
+    (heads_in(&logs) <= limit::HELLO_HEADS_MAX).then_some(logs)
+}
+
+fn heads_in(logs: &LogHeads) -> usize {
+    logs.iter().map(|(_, heads)| heads.len()).sum()
 }
 
 impl Exchange {

@@ -33,6 +33,7 @@ fn hello_body(node: &Node) -> HelloBody {
             .collect(),
         codecs: vec![Codec(16)],
         receipt: None,
+        beyond: None,
         time_ms: 5,
     }
 }
@@ -269,6 +270,56 @@ fn a_frontier_has_bounds_and_comes_once() {
     let (_, mut session) = open(&dialer);
     let again = Message::Frontier { base: None, logs: Vec::new(), last: true }.to_bytes();
     assert_ended(&send(&mut session, Lane::Control, again), Violation::Order);
+}
+
+#[test]
+fn what_a_hello_names_beyond_its_receipt_has_bounds() {
+    let dialer = Node::new(1);
+    let log = dialer.log(Channel::Audit);
+    let heads = |number: u8| -> Vec<Head> {
+        (1..=number).map(|n| Head { sequence: n.into(), id: EntryId([n; 32]) }).collect()
+    };
+    let receipt = Some(crate::id::ReceiptId([9; 32]));
+    let many: LogHeads = (0..5).map(|_| (log, heads(7))).collect();
+    for (receipt, beyond, refused) in [
+        (receipt, many.clone(), true),
+        (None, vec![(log, heads(1))], true),
+        (receipt, many[..4].to_vec(), false),
+    ] {
+        let (_, mut session) = listener(&dialer);
+        let body = HelloBody { receipt, beyond: Some(beyond), ..hello_body(&dialer) };
+        let frame = signed(body, Side::Dialer, &EXPORTER, &dialer.transport);
+        let outputs = send(&mut session, Lane::Control, frame);
+        if refused {
+            assert_ended(&outputs, Violation::FrontierLength);
+        } else {
+            assert!(matches!(outputs[..], [Output::Identify(_)]), "a receipt not kept here");
+        }
+    }
+    // With a receipt that both have kept, what is named must be as in any frontier.
+    let mut world = World::new(16, 2);
+    world.connect(0, 1);
+    world.settle();
+    let [dialer, node] = &world.nodes[..] else { unreachable!("there are two") };
+    let kept = node.receipts.values().next().unwrap();
+    for (beyond, refused) in [(vec![(log, heads(1))], false), (vec![(log, Vec::new())], true)] {
+        let mut session = node.session(Side::Listener, None);
+        session.handle(0, Input::Connected { exporter: EXPORTER, peer: dialer.transport_key() });
+        let mut body =
+            HelloBody { receipt: Some(kept.id()), beyond: Some(beyond), ..hello_body(dialer) };
+        body.digests[usize::from(Channel::Audit.number())].digest = [1; 16];
+        let frame = signed(body, Side::Dialer, &EXPORTER, &dialer.transport);
+        send(&mut session, Lane::Control, frame);
+        let last_receipt = Some(Box::new(kept.clone()));
+        session.handle(0, Input::PeerKnown(PeerVerdict::Accepted { last_receipt }));
+        if refused {
+            let ended = CloseReason::Violation(Violation::FrontierLength);
+            assert!(drain(&mut session).contains(&Output::Close(ended)));
+        } else {
+            let named = session.peer_frontier().heads(&log).to_vec();
+            assert_eq!(named, heads(1));
+        }
+    }
 }
 
 #[test]
