@@ -49,6 +49,10 @@ pub struct Arguments {
     /// Resources in each: 10, 30 or 60 [default: 30]
     #[arg(long)]
     resources: Option<usize>,
+    /// Before it begins, single observations are added to the charts until both sites hold so many
+    /// entries
+    #[arg(long, default_value_t = 0)]
+    entries: u64,
     /// Nodes that wrote them, at least 2
     #[arg(long, default_value_t = 2)]
     authors: usize,
@@ -86,6 +90,10 @@ impl Scenario {
 
 /// Charts that are worked on while the link is away.
 const WORKED_ON: usize = 300;
+
+/// Observations that are made ahead of being written, and those in one commit.
+const AHEAD: u64 = 250_000;
+const TOGETHER: usize = 1_000;
 
 /// Pieces in which a newcomer's charts were written, each of which changes three or four documents.
 const PIECES: usize = 3;
@@ -173,11 +181,45 @@ impl Known {
             stage.level(site)?;
         }
         let documents = Documents::invented(invented.clone(), authors)?;
-        let worked_on = invented.take(WORKED_ON).map(|chart| chart.patient).collect();
+        let patients: Vec<String> = invented.map(|chart| chart.patient).collect();
+        let worked_on = patients.iter().take(WORKED_ON).cloned().collect();
         let size = json!({"charts": charts, "resources": imported, "authors": authors,
             "documents": documents.changes.len()});
-        eprintln!("prepared in {:.0} s: {size}", begun.elapsed().as_secs_f64());
-        Ok(Self { stage, documents, size, worked_on, short: arguments.short })
+        let mut known = Self { stage, documents, size, worked_on, short: arguments.short };
+        known.fill(&patients, arguments.entries)?;
+        eprintln!("prepared in {:.0} s: {}", begun.elapsed().as_secs_f64(), known.size);
+        Ok(known)
+    }
+
+    /// Adds observations to the charts until both sites hold so many entries.
+    fn fill(&mut self, patients: &[String], entries: u64) -> Outcome<()> {
+        let held = |stage| Outcome::Ok(held::count(&scenarios::heads(stage)?[CALLED], None));
+        let mut left = entries.saturating_sub(held(&self.stage)?);
+        if left > 0 {
+            let charts = scenarios::charts(&self.stage, patients)?;
+            while left > 0 {
+                let count = left.min(AHEAD);
+                let added = charts::observations(&charts, usize::try_from(count)?, left)?;
+                self.perform(&added, TOGETHER)?;
+                let made = self.documents.work(&added)?;
+                self.documents.merge(made);
+                left -= count;
+                eprintln!("{left} entries are to be written yet");
+            }
+            self.stage.level(CALLER)?;
+        }
+        self.size["entries"] = held(&self.stage)?.into();
+        Ok(())
+    }
+
+    /// Both sites do what falls to them, while neither runs.
+    fn perform(&self, outage: &Outage, together: usize) -> Outcome<()> {
+        for site in [CALLED, CALLER] {
+            let mut records = self.stage.records(site)?;
+            outage.perform(site, &mut records, together)?;
+            records.close();
+        }
+        Ok(())
     }
 
     fn measure(&mut self, scenario: Scenario, profile: Profile, round: u64) -> Outcome<Value> {
@@ -210,11 +252,7 @@ impl Known {
         self.stage.level(CALLER)?;
         let outage = charts::plan(&charts, seed)?;
         let before = scenarios::heads(&self.stage)?;
-        for site in [CALLED, CALLER] {
-            let mut records = self.stage.records(site)?;
-            outage.perform(site, &mut records)?;
-            records.close();
-        }
+        self.perform(&outage, 1)?;
         Ok((outage, before))
     }
 

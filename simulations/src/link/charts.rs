@@ -114,19 +114,21 @@ impl Outage {
         self.acts.iter().map(Vec::len).sum()
     }
 
-    /// Does at one site what falls to it; each act is committed, and so on record, by itself.
-    pub fn perform(&self, site: usize, records: &mut Records) -> Outcome<()> {
+    /// Does at one site what falls to it, so many acts in each commit, which is on record as one.
+    pub fn perform(&self, site: usize, records: &mut Records, together: usize) -> Outcome<()> {
         let permit = operator_permit(Action::Write);
-        for act in &self.acts[site] {
-            let saved = match act {
-                Act::Put(resource) => records.put(&permit, resource)?,
-                Act::Set(key, element, value) => {
-                    let set = [(element.clone(), Some(value.clone()))];
-                    records.set_element(&permit, key, &set)?
+        for acts in self.acts[site].chunks(together) {
+            for act in acts {
+                let saved = match act {
+                    Act::Put(resource) => records.put(&permit, resource)?,
+                    Act::Set(key, element, value) => {
+                        let set = [(element.clone(), Some(value.clone()))];
+                        records.set_element(&permit, key, &set)?
+                    }
+                };
+                if !saved.changed {
+                    return Err(format!("an edit of {} changes nothing", saved.resource).into());
                 }
-            };
-            if !saved.changed {
-                return Err(format!("an edit of {} changes nothing", saved.resource).into());
             }
             records.commit()?;
         }
@@ -230,6 +232,18 @@ pub fn plan(charts: &[Chart], seed: u64) -> Outcome<Outage> {
             let (key, element, values) = &fields[turn % fields.len()];
             acts.push(Act::Set(key.clone(), (*element).to_owned(), values[site].clone()));
         }
+    }
+    Ok(Outage { acts })
+}
+
+/// So many observations more, as many in each of these charts and half of them at each site; chart
+/// by chart, so that none is loaded anew for each.
+pub fn observations(charts: &[Chart], count: usize, seed: u64) -> Outcome<Outage> {
+    let mut chance = Chance::new(seed);
+    let mut acts = [Vec::new(), Vec::new()];
+    for n in 0..count {
+        let chart = &charts[n * charts.len() / count];
+        acts[n % 2].push(Act::Put(observation(chart, &mut chance)?));
     }
     Ok(Outage { acts })
 }
