@@ -1,7 +1,9 @@
 //! Puts a session's questions to the replica, on threads that may block, and brings the answers.
 //!
 //! What changes the replica is done strictly in order. Runs that wait while others are being
-//! stored are then stored together, so that a stream of small runs costs few disk syncs.
+//! stored are then stored together, so that a stream of small runs costs few disk syncs. What is to
+//! be opened does not wait behind what is to be loaded: that may be an image, behind which critical
+//! entries would wait that have come.
 
 use super::replica::{Replica, ReplicaError};
 use carnet_sync_protocol::certificate::VerifiedCertificate;
@@ -65,6 +67,7 @@ pub type Answer = Result<Input, ReplicaError>;
 /// One link's way to the replica.
 pub(super) struct Desk {
     questions: mpsc::UnboundedSender<Task>,
+    openings: mpsc::UnboundedSender<Task>,
     changes: mpsc::UnboundedSender<Task>,
 }
 
@@ -72,16 +75,21 @@ impl Desk {
     /// Opens a desk. The queues are bounded by what a session leaves unanswered.
     pub(super) fn open(replica: &Arc<dyn Replica>) -> (Self, mpsc::UnboundedReceiver<Answer>) {
         let (answers, answered) = mpsc::unbounded_channel();
-        let (questions, asked) = mpsc::unbounded_channel();
-        let (changes, changing) = mpsc::unbounded_channel();
-        tokio::spawn(serve(replica.clone(), asked, answers.clone()));
-        tokio::spawn(serve(replica.clone(), changing, answers));
-        (Self { questions, changes }, answered)
+        let queue = || {
+            let (queue, tasks) = mpsc::unbounded_channel();
+            tokio::spawn(serve(replica.clone(), tasks, answers.clone()));
+            queue
+        };
+        (Self { questions: queue(), openings: queue(), changes: queue() }, answered)
     }
 
     /// Hands in a task. Its answer comes later, unless there is none to it.
     pub(super) fn put(&self, task: Task) {
-        let queue = if task.changes() { &self.changes } else { &self.questions };
+        let queue = match task {
+            Task::Open { .. } => &self.openings,
+            _ if task.changes() => &self.changes,
+            _ => &self.questions,
+        };
         // A desk whose replica has failed is closed; the failure itself ends the link.
         let _ = queue.send(task);
     }
@@ -259,8 +267,34 @@ fn store(
 
 #[cfg(test)]
 mod tests {
+    use super::super::testing::Memory;
     use super::*;
     use carnet_sync_protocol::id::{Author, Channel, EntryId, Incarnation};
+    use std::time::Duration;
+    use tokio::time::timeout;
+
+    #[tokio::test]
+    async fn what_has_come_is_opened_while_something_is_being_loaded() {
+        let memory = Memory::new(1, 2);
+        let busy = memory.keep_busy();
+        let replica: Arc<dyn Replica> = memory;
+        let (desk, mut answers) = Desk::open(&replica);
+        let author = Author { node: NodeId::ZERO, incarnation: Incarnation::ZERO };
+        desk.put(Task::Load {
+            request: 1,
+            log: LogId { channel: Channel::Clinical, author },
+            after: Vec::new(),
+            until: Head { sequence: 1, id: EntryId::ZERO },
+            bytes_max: 1,
+            reader: None,
+        });
+        let channel = Channel::Critical;
+        desk.put(Task::Open { peer: TransportKey([0; 32]), channel, frame: vec![2] });
+        let opened = timeout(Duration::from_secs(60), answers.recv()).await.expect("no answer");
+        assert!(matches!(opened, Some(Ok(Input::Received { .. }))));
+        drop(busy);
+        assert!(matches!(answers.recv().await, Some(Ok(Input::Loaded { .. }))));
+    }
 
     #[test]
     fn news_of_a_log_wait_until_all_that_is_being_stored_of_it_is_answered() {

@@ -24,7 +24,7 @@ use carnet_sync_protocol::receipt::StoredReceipt;
 use carnet_sync_protocol::session::{PeerVerdict, Refusal};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 use tokio::runtime::Runtime;
 use tokio::sync::broadcast;
@@ -163,6 +163,21 @@ impl Memory {
     /// with the receipt only this much later.
     pub(super) fn record_the_sync(&self, delay: Duration) {
         self.held.lock().unwrap().records_the_sync = Some(delay);
+    }
+
+    /// Answers nothing that concerns what it holds, until what is returned is dropped.
+    pub(super) fn keep_busy(self: &Arc<Self>) -> mpsc::Sender<()> {
+        let (release, released) = mpsc::channel();
+        let (begin, begun) = mpsc::channel();
+        let memory = self.clone();
+        std::thread::spawn(move || {
+            let _held = memory.held.lock().unwrap();
+            begin.send(()).unwrap();
+            // Ends with an error when the other end is dropped.
+            let _ = released.recv();
+        });
+        begun.recv().unwrap();
+        release
     }
 
     pub(super) fn digest(&self) -> [u8; 32] {
