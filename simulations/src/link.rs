@@ -187,6 +187,9 @@ impl Known {
             "documents": documents.changes.len()});
         let mut known = Self { stage, documents, size, worked_on, short: arguments.short };
         known.fill(&patients, arguments.entries)?;
+        for site in [CALLED, CALLER] {
+            known.stage.show(site)?;
+        }
         eprintln!("prepared in {:.0} s: {}", begun.elapsed().as_secs_f64(), known.size);
         Ok(known)
     }
