@@ -541,6 +541,12 @@ impl World {
         }
     }
 
+    /// What was acknowledged of one log may travel again.
+    pub fn forget_acknowledgements_of(&mut self, log: &LogId) {
+        let held = |id: &EntryId| self.nodes.iter().find_map(|node| node.ledger.entries.get(id));
+        self.acknowledged.retain(|(.., id)| held(id).is_none_or(|entry| entry.header.log != *log));
+    }
+
     /// A node has lost what it had acknowledged.
     pub fn forget_acknowledgements(&mut self) {
         self.acknowledged.clear();

@@ -260,14 +260,14 @@ fn both_branches_of_a_forked_log_survive_everywhere() {
         clone.ledger = world.nodes[1].ledger.clone();
         world.nodes[2] = clone;
         // Waypoints tell only about where a log forked: what lies before that may travel again.
-        world.forget_acknowledgements();
+        let log = world.nodes[1].log(Channel::Critical);
+        world.forget_acknowledgements_of(&log);
         for _ in 0..1 + seed % 5 {
             world.write(1, Channel::Critical, 2);
         }
         for _ in 0..1 + seed % 3 {
             world.write(2, Channel::Critical, 3);
         }
-        let log = world.nodes[1].log(Channel::Critical);
         world.connect(0, 1);
         world.connect(2, 0);
         world.settle();
