@@ -50,7 +50,7 @@ pub struct Arguments {
     #[arg(long)]
     resources: Option<usize>,
     /// Before it begins, single observations are added to the charts until both sites hold so many
-    /// entries
+    /// entries; for a newcomer, none are
     #[arg(long, default_value_t = 0)]
     entries: u64,
     /// Nodes that wrote them, at least 2

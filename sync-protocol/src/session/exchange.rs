@@ -43,7 +43,6 @@ impl Exchange {
 
 impl Session {
     pub(super) fn begin_exchange(&mut self, announced: Announced, theirs: &HelloBody) -> Exchange {
-        let told = announced.beyond;
         let compared = Exchange::compare(&announced.digests, &theirs.digests);
         #[cfg(planted)]
         let former = announced.receipt.clone();
@@ -71,7 +70,7 @@ impl Session {
         let claimed = (!differing.is_empty()).then(BTreeMap::new);
         if differing.is_empty() {
             self.transfer.carry(&channels);
-        } else if !told || base.is_none() {
+        } else if !announced.beyond || base.is_none() {
             self.name_heads(&differing, base.as_ref());
         }
         Exchange { channels, differing, base, claimed }
@@ -81,7 +80,7 @@ impl Session {
     fn name_heads(&mut self, differing: &[Channel], base: Option<&StoredReceipt>) {
         let mut logs = self.transfer.own_of(differing);
         if let Some(base) = base {
-            logs.retain(|(log, heads)| base.frontier.heads(log) != heads.as_slice());
+            logs = beyond(logs, base);
         }
         let id = base.map(StoredReceipt::id);
         let mut parts: Vec<LogHeads> = vec![Vec::new()];
@@ -295,6 +294,12 @@ impl Session {
     pub(super) fn carries(&self, channel: Channel) -> bool {
         matches!(&self.stage, Stage::Open(open) if open.exchange.channels.contains(&channel))
     }
+}
+
+/// The logs of which other heads are held than a receipt says: what need be told to who has kept it too.
+pub(super) fn beyond(mut logs: LogHeads, receipt: &StoredReceipt) -> LogHeads {
+    logs.retain(|(log, heads)| receipt.frontier.heads(log) != heads.as_slice());
+    logs
 }
 
 /// The channels of which the other side's heads are known from the HELLOs and the receipt alone.

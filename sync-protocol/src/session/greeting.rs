@@ -5,13 +5,13 @@
 //! Streams overtake each other: what comes while the HELLO or the verdict is awaited is put aside,
 //! within bounds.
 
-use super::exchange::Exchange;
+use super::exchange::{Exchange, beyond};
 use super::signing::Signing;
 use super::{CloseReason, Event, Lane, LogHeads, Open, Output, PeerVerdict, Session, Side, Stage};
 use crate::certificate::VerifiedCertificate;
 use crate::error::Violation;
 use crate::frontier::{Frontier, Head};
-use crate::id::{Channel, LogId, TransportKey};
+use crate::id::{Channel, TransportKey};
 use crate::joint::JOINT;
 use crate::limit;
 use crate::message::{ChannelDigest, Hello, HelloBody, Message, Versions};
@@ -74,11 +74,13 @@ impl Session {
         let mut channels = self.config.channels.clone();
         channels.sort_unstable();
         channels.dedup();
-        let frontier = Frontier(self.transfer.own_of(&channels).into_iter().collect());
+        let own = self.transfer.own_of(&channels);
+        let frontier = Frontier(own.iter().cloned().collect());
         let digests: Vec<ChannelDigest> =
             channels.into_iter().map(|channel| ChannelDigest::of(&frontier, channel)).collect();
         let receipt = receipt.filter(|receipt| covers(&frontier, &receipt.frontier));
-        let beyond = receipt.as_ref().and_then(|receipt| few_beyond(&frontier, &receipt.frontier));
+        let beyond = receipt.as_ref().map(|receipt| beyond(own, receipt));
+        let beyond = beyond.filter(|logs| heads_in(logs) <= limit::HELLO_HEADS_MAX);
         let told = beyond.is_some();
         let body = HelloBody {
             versions: Versions::OURS,
@@ -201,14 +203,6 @@ impl Session {
 fn covers(frontier: &Frontier, receipt: &Frontier) -> bool {
     let tip = |heads: &[Head]| heads.iter().map(|head| head.sequence).max();
     receipt.0.iter().all(|(log, heads)| tip(frontier.heads(log)) >= tip(heads))
-}
-
-/// The heads that differ from those of a receipt, unless they are too many for a HELLO.
-fn few_beyond(frontier: &Frontier, receipt: &Frontier) -> Option<LogHeads> {
-    let differ = |(log, heads): &(&LogId, &Vec<Head>)| receipt.heads(log) != heads.as_slice();
-    let logs = frontier.0.iter().filter(differ).map(|(log, heads)| (*log, heads.clone()));
-    let logs: LogHeads = logs.collect();
-    (heads_in(&logs) <= limit::HELLO_HEADS_MAX).then_some(logs)
 }
 
 fn heads_in(logs: &LogHeads) -> usize {
