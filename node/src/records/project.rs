@@ -20,9 +20,8 @@ use std::collections::{BTreeMap, BTreeSet};
 /// eighth more.
 pub(super) const SLICE: usize = 256;
 
-/// Entries after which what a call has shown is committed. To do it after each slice takes a sixth more
-/// of the processor.
-const KEPT_AFTER: u64 = if cfg!(test) { 1024 } else { 16_384 };
+/// The same while few are not shown yet, so that what a peer sends next need not wait for long.
+const SHORT_SLICE: usize = 32;
 
 /// Entries that are not shown yet, from which on more of the index is kept in memory.
 const MUCH: u64 = 2048;
@@ -64,23 +63,17 @@ impl Records {
     fn catch_up_to(&mut self, arrival: u64) -> Result<(), RecordsError> {
         let fresh = self.is_fresh();
         self.settle_again()?;
-        let mut shown = self.applied()?;
-        let mut kept = shown;
-        while shown < arrival {
+        while self.applied()? < arrival {
             // A slice that is half shown must not stay: within a call it is undone with that.
             match self.is_in_call() {
-                true => self.project_slice()?,
-                false => self.atomically(Self::project_slice)?,
+                true => self.project_next(SLICE)?,
+                false => self.atomically(|records| records.project_next(SLICE))?,
             }
-            // Or what it takes to undo it would grow with it.
-            shown = self.applied()?;
-            if fresh && shown.saturating_sub(kept) >= KEPT_AFTER {
-                self.commit_early()?;
-                kept = shown;
+            if fresh {
+                self.keep_derived()?;
             }
         }
-        // What a call only derives stays, should the call then fail: it need not be done again.
-        if fresh { self.keep_call() } else { Ok(()) }
+        if fresh { self.keep_derived() } else { Ok(()) }
     }
 
     /// Brings the index up to date as far as what is critical goes: patients, their allergies,
@@ -97,15 +90,22 @@ impl Records {
         self.catch_up_to(last)
     }
 
-    /// Projects the next entries. Whoever calls it does so whole or not at all.
+    /// Projects the next entries while nobody waits for them. Whoever calls it does so whole or not
+    /// at all.
     pub fn project_slice(&mut self) -> Result<(), RecordsError> {
+        let left = self.ledger.last_arrival().saturating_sub(self.applied()?);
+        self.project_next(if left > MUCH { SLICE } else { SHORT_SLICE })
+    }
+
+    /// Projects the next entries, so many at most.
+    fn project_next(&mut self, entries: usize) -> Result<(), RecordsError> {
         self.settle_again()?;
         self.begin()?;
         let shown = self.charts()?.index.applied_until()?;
         if self.ledger.last_arrival().saturating_sub(shown) > MUCH {
             self.charts_mut()?.index.expect_much(true)?;
         }
-        let page = self.ledger.by_arrival(shown, SLICE)?;
+        let page = self.ledger.by_arrival(shown, entries)?;
         let Some(last) = page.last().map(|held| held.arrival) else { return Ok(()) };
         for held in page.iter().filter(|held| held.entry.header.log.channel == Channel::Audit) {
             self.project_trail(held)?;

@@ -11,9 +11,9 @@
 //! - Where the transaction was given up under an earlier call (SQLite does so when the disk is
 //!   full), it is *doomed*: nothing more is done in it, and no caller of it gets a result.
 
-use super::project::SLICE;
 use super::{Advance, Records, RecordsError};
 use crate::audit::AuditOutcome;
+use crate::store::StoreError;
 use carnet_sync_protocol::id::LogId;
 use std::collections::BTreeSet;
 
@@ -48,9 +48,10 @@ pub(super) struct Transaction {
 }
 
 /// Commits of the ledger that share one of the index, and entries that it then shows: so much is
-/// shown anew after a power cut, or after a commit that failed.
+/// shown anew after a power cut, or after a commit that failed. Ids are random: an import of few
+/// charts touches most pages of a key, and a commit encrypts and writes each of them.
 const LEDGER_COMMITS_MAX: u32 = 64;
-const ENTRIES_SHOWN_MAX: u64 = SLICE as u64;
+const ENTRIES_SHOWN_MAX: u64 = if cfg!(test) { 1024 } else { 4096 };
 
 impl Records {
     /// Makes everything written since the last commit durable, and tells which logs grew.
@@ -74,6 +75,14 @@ impl Records {
     /// Commits before a call has ended, since what it hands out on the way must be on record.
     /// Listeners are told with the commit that the caller waits for.
     pub(super) fn commit_early(&mut self) -> Result<(), RecordsError> {
+        self.commit_ledger()?;
+        if self.is_index_due() {
+            self.commit_index();
+        }
+        Ok(())
+    }
+
+    fn commit_ledger(&mut self) -> Result<(), RecordsError> {
         self.check_doom()?;
         if let Err(error) = self.write_trail() {
             return Err(self.doom(error.to_string()));
@@ -86,11 +95,8 @@ impl Records {
         {
             return Err(self.doom(error.to_string()));
         }
-        self.transaction.ahead += 1;
-        if self.is_index_due() {
-            self.commit_index();
-        }
         let transaction = &mut self.transaction;
+        transaction.ahead += 1;
         transaction.untold.append(&mut transaction.grown);
         Ok(())
     }
@@ -105,20 +111,27 @@ impl Records {
             || applied.saturating_sub(shown) >= ENTRIES_SHOWN_MAX
     }
 
-    /// Commits what the index shows of durable entries. For when nobody waits.
+    /// Commits what the index shows of durable entries. When that fails it will catch up.
     pub(super) fn commit_index(&mut self) {
-        self.transaction.ahead = 0;
-        let Some(charts) = &mut self.charts else { return };
-        if charts.index.in_transaction()
-            && !self.ledger.in_transaction()
-            && let Err(error) = charts.index.commit()
-        {
-            // The ledger has the entries; the index is derived and catches up from its cursor.
+        if let Err(error) = self.try_to_commit_index() {
             tracing::warn!(%error, "the index did not commit and will catch up");
+        }
+    }
+
+    fn try_to_commit_index(&mut self) -> Result<(), StoreError> {
+        self.transaction.ahead = 0;
+        let Some(charts) = &mut self.charts else { return Ok(()) };
+        let mut done = Ok(());
+        if charts.index.in_transaction() && !self.ledger.in_transaction() {
+            done = charts.index.commit();
+        }
+        if done.is_err() {
+            // The ledger has the entries; the index is derived and goes on from its cursor.
             charts.documents.forget_unsaved();
             self.transaction.unsettled = true;
         }
         self.transaction.shown = charts.index.applied_until().unwrap_or_default();
+        done
     }
 
     /// Gives back the memory that making much of the index took.
@@ -210,12 +223,18 @@ impl Records {
         Ok(())
     }
 
-    /// Keeps what the call has done so far, even if it fails later: what is only derived.
-    pub(super) fn keep_call(&mut self) -> Result<(), RecordsError> {
-        match self.transaction.call.take() {
-            Some(scope) => self.keep_scope(scope),
-            None => Ok(()),
+    /// Keeps what the call has done so far, which is only derived, even if it fails later: it need
+    /// not be done again, and what it takes to undo it does not grow until it is the whole index.
+    pub(super) fn keep_derived(&mut self) -> Result<(), RecordsError> {
+        if let Some(scope) = self.transaction.call.take() {
+            self.keep_scope(scope)?;
         }
+        if self.is_index_due() {
+            self.commit_ledger()?;
+            // Were this only logged, whoever shows one slice after another would never end.
+            self.try_to_commit_index()?;
+        }
+        Ok(())
     }
 
     /// Whether nothing was written by the call under way, or no call is under way.

@@ -254,24 +254,38 @@ fn what_the_index_did_not_commit_it_catches_up_with() {
     clinic.is_sound();
 }
 
-#[test]
-fn a_call_that_has_much_to_show_first_keeps_what_it_has_shown_even_if_the_power_goes() {
+/// A node that lost its index after so many writes, and what opens it; the directory is to be kept.
+fn without_index(writes: usize) -> (tempfile::TempDir, impl Fn() -> Records) {
     let clinic = Clinic::new();
-    let call =
-        clinic.call(|records| (0..1300).try_for_each(|n| put(records, &format!("b{n}"), 10)));
-    call.unwrap();
+    let write = move |records: &mut Records| {
+        (0..writes).try_for_each(|n| put(records, &format!("b{n}"), 10))
+    };
+    clinic.call(write).unwrap();
     let (home, key) = (clinic.home(), clinic.dir.path().join("key"));
-    let Clinic { handle, owner, dir: _dir } = clinic;
+    let Clinic { handle, owner, dir } = clinic;
     drop(handle);
     owner.stop();
     std::fs::remove_file(home.join("index.db")).unwrap();
-    let unlocked = || {
+    let unlocked = move || {
         let mut records = Records::open(&home, Environment::system()).unwrap();
         records.unlock(&UnlockSecret::from_key_file(&key).unwrap()).unwrap();
         records
     };
+    (dir, unlocked)
+}
+
+fn shown(records: &Records) -> u64 {
+    records.charts.as_ref().unwrap().index.applied_until().unwrap()
+}
+
+#[test]
+fn a_call_that_has_much_to_show_first_keeps_what_it_has_shown_even_if_the_power_goes() {
+    let (_dir, unlocked) = without_index(1300);
     let mut records = unlocked();
-    assert!(records.has_backlog().unwrap());
+    records.charts.as_ref().unwrap().index.let_fail(true, None);
+    let failed = guarded(&mut records, Records::catch_up);
+    assert!(failed.is_err(), "what it showed could not be kept");
+    assert_eq!(shown(&records), 0);
     let failed = guarded(&mut records, |records| {
         records.catch_up()?;
         put(records, "undone", 10)?;
@@ -281,13 +295,22 @@ fn a_call_that_has_much_to_show_first_keeps_what_it_has_shown_even_if_the_power_
     // Nothing is committed any more, as if the power went.
     drop(records);
     let mut records = unlocked();
-    let shown = records.charts.as_ref().unwrap().index.applied_until().unwrap();
-    assert!(shown >= 1024, "{shown} entries are shown");
+    assert!(shown(&records) >= 1024, "{} entries are shown", shown(&records));
     let read = |records: &mut Records, id: &str| {
         let key = ResourceKey::new("Basic", id).unwrap();
         records.read(&operator_permit(Action::Read), &key).is_ok()
     };
     assert!(read(&mut records, "b1299") && !read(&mut records, "undone"));
+}
+
+#[test]
+fn whoever_calls_while_little_is_left_to_show_waits_for_little() {
+    let (_dir, unlocked) = without_index(300);
+    let mut records = unlocked();
+    guarded(&mut records, Records::project_slice).unwrap();
+    assert!((1..=32).contains(&shown(&records)), "{} entries are shown", shown(&records));
+    guarded(&mut records, Records::catch_up).unwrap();
+    assert!(!records.has_backlog().unwrap());
 }
 
 #[test]
