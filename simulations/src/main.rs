@@ -27,6 +27,10 @@ use carnet_simulations::chance;
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
+/// As in the product, whose memory and speed are measured here.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Simulations, measurements and tools for Carnet's developers.
 #[derive(Parser)]
 #[command(name = "carnet-simulations", version)]

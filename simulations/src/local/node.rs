@@ -25,6 +25,9 @@ pub struct Site {
     dir: TempDir,
 }
 
+/// A node that is not running.
+pub struct Closed(TempDir);
+
 impl Site {
     /// Founds a practice.
     pub fn found() -> Outcome<Self> {
@@ -85,30 +88,13 @@ impl Site {
 
     /// The same node after a restart, with nothing in memory.
     pub fn reopened(self) -> Outcome<Self> {
-        let Self { records, dir } = self;
-        records.close();
-        let mut records = Records::open(&dir.path().join("node"), Environment::system())?;
-        records.unlock(&UnlockSecret::from_key_file(&dir.path().join("key"))?)?;
-        records.commit()?;
-        Ok(Self { records, dir })
+        self.close().open()
     }
 
-    /// The same node, unlocked, after its index was lost.
-    pub fn without_index(self) -> Outcome<Self> {
-        let Self { records, dir } = self;
-        records.close();
-        for suffix in ["", "-wal", "-shm"] {
-            let path = dir.path().join("node").join(format!("index.db{suffix}"));
-            match std::fs::remove_file(path) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                    return Err(error.into());
-                }
-                _ => {}
-            }
-        }
-        let mut records = Records::open(&dir.path().join("node"), Environment::system())?;
-        records.unlock(&UnlockSecret::from_key_file(&dir.path().join("key"))?)?;
-        Ok(Self { records, dir })
+    /// Stops the node.
+    pub fn close(self) -> Closed {
+        self.records.close();
+        Closed(self.dir)
     }
 
     /// Shows whatever the index does not show yet, as a node does for somebody who asks.
@@ -150,6 +136,31 @@ impl Site {
         let runs = self.records.load(log, &[], head, usize::MAX >> 1)?;
         let item = runs.last().and_then(|run| run.items.last()).ok_or("no entry")?;
         Ok(item.payload.len() + carnet_sync_protocol::entry::HEADER_SIZE)
+    }
+}
+
+impl Closed {
+    /// Starts the node, with nothing in memory, and unlocks it.
+    pub fn open(self) -> Outcome<Site> {
+        let dir = self.0;
+        let mut records = Records::open(&dir.path().join("node"), Environment::system())?;
+        records.unlock(&UnlockSecret::from_key_file(&dir.path().join("key"))?)?;
+        records.commit()?;
+        Ok(Site { records, dir })
+    }
+
+    /// The same node after its index was lost.
+    pub fn without_index(self) -> Outcome<Self> {
+        for suffix in ["", "-wal", "-shm"] {
+            let path = self.0.path().join("node").join(format!("index.db{suffix}"));
+            match std::fs::remove_file(path) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(error.into());
+                }
+                _ => {}
+            }
+        }
+        Ok(self)
     }
 }
 
