@@ -53,6 +53,7 @@ impl Records {
     ) -> Result<Received, RecordsError> {
         self.begin()?;
         let mut received = Received::default();
+        let (own, mut knows_more) = (self.author(), false);
         let mut logs = BTreeSet::new();
         let (mut statements, mut said, mut cut) = (false, false, false);
         for run in runs {
@@ -62,6 +63,7 @@ impl Records {
             logs.insert(log);
             match self.keep(courier, run) {
                 Ok(kept) => {
+                    knows_more |= kept.new > 0 && log.author == own;
                     received.new += kept.new;
                     received.held += kept.held;
                     statements |= kept.statements;
@@ -76,6 +78,11 @@ impl Records {
         tracing::debug!(new = received.new, held = received.held, "entries came");
         received.heads =
             logs.into_iter().map(|log| (log, self.ledger.heads(&log).to_vec())).collect();
+        if knows_more {
+            // A peer knew more of our own log than we did, perhaps more than it told: we are a
+            // restored copy. Before what follows writes anything.
+            self.begin_incarnation()?;
+        }
         if said {
             self.fold_staff()?;
         }
@@ -84,11 +91,6 @@ impl Records {
             self.tend_keys()?;
         } else if said || cut {
             self.settle()?;
-        }
-        let own = self.author();
-        if received.new > 0 && received.heads.iter().any(|(log, _)| log.author == own) {
-            // A peer knew more of our own log than we did: we are a restored copy.
-            self.begin_incarnation()?;
         }
         Ok(received)
     }

@@ -73,6 +73,35 @@ fn carry(from: &Node, to: &mut Node, channel: Channel) {
 }
 
 #[test]
+fn what_a_peer_only_repeats_of_ones_own_begins_no_new_life() {
+    let mut a = found();
+    let mut b = join(&mut a, 2);
+    carry(&a, &mut b, Channel::Control);
+    let write = operator_permit(Action::Write);
+    let patient = |id: &str| {
+        Resource::from_value(json!({"resourceType": "Patient", "id": id, "gender": "female"}))
+    };
+    b.records.put(&write, &patient("p").unwrap()).unwrap();
+    b.records.commit().unwrap();
+    carry(&b, &mut a, Channel::Critical);
+    a.records.put(&write, &patient("q").unwrap()).unwrap();
+    a.records.commit().unwrap();
+    let life = b.records.author();
+    // In one call with what is new, as whoever stands between them may do.
+    let frontier = a.records.frontier().clone();
+    let logs = frontier.channel(Channel::Critical);
+    let heads = logs.flat_map(|(log, heads)| heads.iter().map(move |head| (log, head)));
+    let runs = heads.flat_map(|(log, head)| {
+        a.records.load(log, &[], *head, usize::MAX >> 1).unwrap().into_iter()
+    });
+    let runs: Vec<_> = runs.map(|run| run.verify(a.records.practice()).unwrap()).collect();
+    assert!(runs.iter().any(|run| run.log().author == life), "its own come back");
+    let received = b.records.receive(&runs).unwrap();
+    assert!(received.new > 0 && received.held > 0);
+    assert_eq!(b.records.author(), life);
+}
+
+#[test]
 fn one_change_in_two_entries_gives_one_version_whatever_came_first() {
     let mut a = found();
     let [mut b, mut c, mut d] = [2, 3, 4].map(|seed| join(&mut a, seed));
