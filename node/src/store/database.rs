@@ -213,12 +213,17 @@ impl Database {
         let at = |error| self.error(error);
         let mut statement = self.connection.prepare_cached(sql).map_err(at)?;
         let mut rows = statement.query(params).map_err(at)?;
+        let mut end = None;
         while let Some(row) = rows.next().map_err(at)? {
-            if let ControlFlow::Break(end) = take(read(row).map_err(at)?)? {
-                return Ok(Some(end));
+            if let ControlFlow::Break(broke) = take(read(row).map_err(at)?)? {
+                end = Some(broke);
+                break;
             }
         }
-        Ok(None)
+        drop(rows);
+        #[cfg(test)]
+        self.count_steps(&statement);
+        Ok(end)
     }
 
     pub(super) fn count(&self, sql: &str) -> Result<u64> {

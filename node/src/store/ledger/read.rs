@@ -63,7 +63,9 @@ const STAMP: &str = "e.arrival, e.id, l.channel, l.node, l.incarnation, e.sequen
 const PREVIOUS: &str = "(SELECT b4.id FROM entries b4 WHERE b4.sequence = e.sequence - 1
     AND b4.branch = CASE WHEN e.sequence = b.first THEN b.parent ELSE e.branch END)";
 
-const FROM: &str = "FROM entries e JOIN branches b USING (branch) JOIN logs l USING (log)
+/// In this order, whatever SQLite thinks of it: it knows nothing of how many there are of each.
+const FROM: &str =
+    "FROM entries e CROSS JOIN branches b USING (branch) CROSS JOIN logs l USING (log)
     LEFT JOIN documents d USING (document) LEFT JOIN epochs p USING (epoch)";
 
 fn read_stamp(row: &Row<'_>) -> rusqlite::Result<Stamp> {
@@ -218,23 +220,27 @@ impl Ledger {
         self.read_entries(tail, (after as i64, limit as i64))
     }
 
-    /// The next entries of one channel after an arrival.
+    /// The next entries of one channel after an arrival, found through its logs: for one that is a
+    /// small part of the ledger.
     pub fn of_channel(&self, channel: Channel, after: u64, limit: usize) -> Result<Vec<Held>> {
-        self.checked(self.of_channel_as_stored(channel, after, limit)?)
+        let tail = "WHERE e.arrival IN (
+                SELECT x.arrival FROM logs y CROSS JOIN branches z USING (log)
+                    CROSS JOIN entries x USING (branch)
+                WHERE y.channel = ?1 AND x.arrival > ?2 ORDER BY x.arrival LIMIT ?3)
+            ORDER BY e.arrival";
+        let page = (channel.number(), after as i64, limit as i64);
+        self.checked(self.read_entries(tail, page)?)
     }
 
-    /// The same without a check of their ids, as [`Self::by_arrival`] gives them.
+    /// The same for one that is a large part of the ledger, found in the order of arrival, and
+    /// without a check of their ids, as [`Self::by_arrival`] gives them.
     pub fn of_channel_as_stored(
         &self,
         channel: Channel,
         after: u64,
         limit: usize,
     ) -> Result<Vec<Held>> {
-        // Found through the branches, since a channel may be a small part of the ledger.
-        let tail = "WHERE e.arrival IN (
-                SELECT x.arrival FROM logs y JOIN branches z USING (log) JOIN entries x USING (branch)
-                WHERE y.channel = ?1 AND +x.arrival > ?2 ORDER BY x.arrival LIMIT ?3)
-            ORDER BY e.arrival";
+        let tail = "WHERE l.channel = ?1 AND e.arrival > ?2 ORDER BY e.arrival LIMIT ?3";
         self.read_entries(tail, (channel.number(), after as i64, limit as i64))
     }
 

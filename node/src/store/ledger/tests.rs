@@ -118,6 +118,34 @@ fn copy(from: &Ledger, bytes_max: usize) -> (Place, Ledger) {
 }
 
 #[test]
+fn what_a_page_of_a_channel_costs_does_not_grow_with_the_others() {
+    let (_place, mut ledger) = Place::new();
+    let mut control = Writer::new(1, Channel::Control);
+    let mut audit = Writer::new(2, Channel::Audit);
+    let mut clinical = Writer::new(3, Channel::Clinical);
+    let mut costs = Vec::new();
+    for entries in [10, 2000] {
+        ledger.append(&control.write(&[b"statement"])).unwrap();
+        for _ in 0..entries / 10 {
+            ledger.append(&clinical.write(&[b"entry".as_slice(); 10])).unwrap();
+        }
+        ledger.append(&audit.write(&[b"event"])).unwrap();
+        let statements = || ledger.of_channel(Channel::Control, 0, 10).unwrap().len();
+        let (count, steps) = ledger.database.steps_of(statements);
+        costs.push(steps / count as i64);
+    }
+    assert!((1..200).contains(&costs[1]) && costs[1] <= costs[0], "{costs:?} steps a statement");
+    // Of a large part: each page goes on where the last one ended.
+    for _ in 0..200 {
+        ledger.append(&audit.write(&[b"event".as_slice(); 10])).unwrap();
+    }
+    let first = ledger.of_channel_as_stored(Channel::Audit, 2014, 100).unwrap();
+    let next = || ledger.of_channel_as_stored(Channel::Audit, first[99].arrival, 100).unwrap();
+    let (next, steps) = ledger.database.steps_of(next);
+    assert!(next.len() == 100 && steps < 20_000, "{} events, {steps} steps", next.len());
+}
+
+#[test]
 fn what_is_appended_comes_back_whole_also_of_unknown_codecs() {
     let (place, mut ledger) = Place::new();
     let mut writer = Writer::new(1, Channel::Critical);
