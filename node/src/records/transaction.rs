@@ -224,7 +224,7 @@ impl Records {
     }
 
     /// Keeps what the call has done so far, which is only derived, even if it fails later: it need
-    /// not be done again, and what it takes to undo it does not grow until it is the whole index.
+    /// not be done again, and what it takes to undo it does not grow.
     pub(super) fn keep_derived(&mut self) -> Result<(), RecordsError> {
         if let Some(scope) = self.transaction.call.take() {
             self.keep_scope(scope)?;

@@ -55,7 +55,7 @@ pub fn measure(charts: usize, authors: usize) -> Outcome<Value> {
     let mut site = closed.open()?;
     let ready_ms = node::ms(started.elapsed());
     let at_rest = node::memory()?;
-    let (names, keys) = some_of(&mut site)?;
+    let (names, keys) = some_of(&mut site, charts)?;
     let search_ms = searches(&mut site, &names)?;
     let read_ms = reads(&mut site, &keys)?;
     let closed = site.close().without_index()?;
@@ -82,21 +82,27 @@ pub fn measure(charts: usize, authors: usize) -> Outcome<Value> {
     }))
 }
 
-/// Names and resources, spread over all that is held.
-fn some_of(site: &mut Site) -> Outcome<(Vec<Name>, Vec<ResourceKey>)> {
+/// Names and resources, spread over all that is held. Page by page: all patients together would be
+/// the most that the process ever held.
+fn some_of(site: &mut Site, charts: usize) -> Outcome<(Vec<Name>, Vec<ResourceKey>)> {
     let permit = operator_permit(Action::Read);
-    let limit = usize::MAX >> 1;
-    let page = Listing { kind: Some("Patient".into()), limit, ..Listing::default() };
-    let patients = site.records.list(&permit, &page)?.shown;
+    let limit = charts.div_ceil(ASKED).max(1);
+    let mut patients = Listing { kind: Some("Patient".into()), limit, ..Listing::default() };
     let (mut names, mut keys) = (Vec::new(), Vec::new());
-    for patient in patients.iter().step_by(patients.len().div_ceil(ASKED).max(1)) {
+    loop {
+        let page = site.records.list(&permit, &patients)?;
+        let Some(patient) = page.shown.first() else { break };
         names.push(Name::of(&patient.resource));
         let patient = patient.resource["id"].as_str().map(str::to_owned);
-        let page = Listing { patient, limit: 30, ..Listing::default() };
-        let listed = site.records.list(&permit, &page)?.shown;
+        let of_patient = Listing { patient, limit: 30, ..Listing::default() };
+        let listed = site.records.list(&permit, &of_patient)?.shown;
         let resource = &listed[names.len() % listed.len()].resource;
         let text = |name: &str| resource[name].as_str().unwrap_or_default();
         keys.push(ResourceKey::new(text("resourceType"), text("id"))?);
+        patients.after = page.last;
+        if patients.after.is_none() {
+            break;
+        }
     }
     Ok((names, keys))
 }
