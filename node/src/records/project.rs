@@ -44,7 +44,12 @@ pub(super) fn is_chart(channel: Channel) -> bool {
 impl Records {
     /// Whether entries are held that the index does not show yet.
     pub fn has_backlog(&self) -> Result<bool, RecordsError> {
-        Ok(self.applied()? < self.ledger.last_arrival())
+        Ok(self.backlog()? > 0)
+    }
+
+    /// How many entries are held that the index does not show yet.
+    fn backlog(&self) -> Result<u64, RecordsError> {
+        Ok(self.ledger.last_arrival().saturating_sub(self.applied()?))
     }
 
     /// The arrival up to which the index shows the ledger: any, on a locked node, which has none.
@@ -93,8 +98,7 @@ impl Records {
     /// Projects the next entries while nobody waits for them. Whoever calls it does so whole or not
     /// at all.
     pub fn project_slice(&mut self) -> Result<(), RecordsError> {
-        let left = self.ledger.last_arrival().saturating_sub(self.applied()?);
-        self.project_next(if left > MUCH { SLICE } else { SHORT_SLICE })
+        self.project_next(if self.backlog()? > MUCH { SLICE } else { SHORT_SLICE })
     }
 
     /// Projects the next entries, so many at most.
@@ -102,7 +106,7 @@ impl Records {
         self.settle_again()?;
         self.begin()?;
         let shown = self.charts()?.index.applied_until()?;
-        if self.ledger.last_arrival().saturating_sub(shown) > MUCH {
+        if self.backlog()? > MUCH {
             self.charts_mut()?.index.expect_much(true)?;
         }
         let page = self.ledger.by_arrival(shown, entries)?;

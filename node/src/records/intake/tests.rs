@@ -14,6 +14,7 @@ use crate::vault::UnlockMethod;
 use carnet_sync_protocol::certificate::{Capabilities, RevocationKind, Role};
 use carnet_sync_protocol::id::Channel;
 use carnet_sync_protocol::message::JoinAnswer;
+use carnet_sync_protocol::run::VerifiedRun;
 use serde_json::json;
 
 struct Node {
@@ -59,15 +60,22 @@ fn join(inviter: &mut Node, seed: u64) -> Node {
     node
 }
 
+/// What a node holds of one channel: for each head of a log, the runs that lead to it.
+fn runs(from: &Node, channel: Channel) -> Vec<Vec<VerifiedRun>> {
+    let records = &from.records;
+    let logs = records.frontier().channel(channel);
+    let heads = logs.flat_map(|(log, heads)| heads.iter().map(move |head| (log, head)));
+    let loaded = heads.map(|(log, head)| {
+        let runs = records.load(log, &[], *head, usize::MAX >> 1).unwrap();
+        runs.into_iter().map(|run| run.verify(records.practice()).unwrap()).collect()
+    });
+    loaded.collect()
+}
+
 /// Carries one channel from a node to another.
 fn carry(from: &Node, to: &mut Node, channel: Channel) {
-    let frontier = from.records.frontier().clone();
-    for (log, heads) in frontier.channel(channel) {
-        for head in heads {
-            let runs = from.records.load(log, &[], *head, usize::MAX >> 1).unwrap();
-            let verified = runs.into_iter().map(|run| run.verify(from.records.practice()).unwrap());
-            to.records.receive(&verified.collect::<Vec<_>>()).unwrap();
-        }
+    for runs in runs(from, channel) {
+        to.records.receive(&runs).unwrap();
     }
     to.records.commit().unwrap();
 }
@@ -88,13 +96,7 @@ fn what_a_peer_only_repeats_of_ones_own_begins_no_new_life() {
     a.records.commit().unwrap();
     let life = b.records.author();
     // In one call with what is new, as whoever stands between them may do.
-    let frontier = a.records.frontier().clone();
-    let logs = frontier.channel(Channel::Critical);
-    let heads = logs.flat_map(|(log, heads)| heads.iter().map(move |head| (log, head)));
-    let runs = heads.flat_map(|(log, head)| {
-        a.records.load(log, &[], *head, usize::MAX >> 1).unwrap().into_iter()
-    });
-    let runs: Vec<_> = runs.map(|run| run.verify(a.records.practice()).unwrap()).collect();
+    let runs: Vec<_> = runs(&a, Channel::Critical).into_iter().flatten().collect();
     assert!(runs.iter().any(|run| run.log().author == life), "its own come back");
     let received = b.records.receive(&runs).unwrap();
     assert!(received.new > 0 && received.held > 0);
