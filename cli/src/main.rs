@@ -17,7 +17,7 @@ use carnet_node::service::error::{CommandError, ErrorKind, ExitCode};
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use commands::*;
 use context::{Context, Failure, Outcome};
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use words::Language;
 
@@ -151,8 +151,16 @@ fn main() {
             Context::new(PathBuf::new(), false, Flags::default()).tell(&error)
         }
     };
-    // Not a return: a thread may be waiting for a line that nobody will type any more.
-    std::process::exit(i32::from(code as u8));
+    leave(code)
+}
+
+/// Ends the process at once. Not a return: a thread may be waiting for a line that nobody will type
+/// any more. And without what C libraries do at the end: SQLCipher wipes there what a thread that is
+/// still reading the ledger would fall over.
+fn leave(code: ExitCode) -> ! {
+    // Nobody may be reading; what had to be heard was flushed as it was printed.
+    let _ = std::io::stdout().flush();
+    signal_hook::low_level::exit(i32::from(code as u8))
 }
 
 /// Keys and charts are in memory: a crash must not leave them in a file, nor hand them to a program
@@ -201,11 +209,15 @@ async fn until_interrupted(context: &Context, command: Command) -> Outcome {
     }
     tokio::select! {
         outcome = dispatch(context, command) => outcome,
-        _ = tokio::signal::ctrl_c() => {
-            show_typing_again();
-            Ok(ExitCode::Interrupted)
-        }
+        outcome = leave_when_interrupted() => outcome,
     }
+}
+
+/// What is under way is left as a power cut would leave it: to wait for its end could take minutes.
+async fn leave_when_interrupted() -> Outcome {
+    let _ = tokio::signal::ctrl_c().await;
+    show_typing_again();
+    leave(ExitCode::Interrupted)
 }
 
 async fn dispatch(context: &Context, command: Command) -> Outcome {

@@ -3,6 +3,7 @@
 
 use carnet_node::access::Action;
 use carnet_node::base::environment::Environment;
+use carnet_node::chart::Resource;
 use carnet_node::records::handle::guarded;
 use carnet_node::records::joining::Applicant;
 use carnet_node::records::membership::PracticeSecret;
@@ -108,6 +109,10 @@ fn what_came_after_the_cut_is_withheld_everywhere_whoever_heard_first() {
     sync(&mut a, &mut stolen);
     let refused = stolen.records.read(&permit(Action::Read), &secret);
     assert!(matches!(refused, Err(RecordsError::NoSuchResource { .. })), "{refused:?}");
+    // By now it knows, and says why nothing more can be written there.
+    let late = Resource::from_value(patient("late")).unwrap();
+    let refused = stolen.records.put(&permit(Action::Write), &late);
+    assert!(matches!(refused, Err(RecordsError::CutOff)), "{refused:?}");
 
     a.records
         .set_standing(&permit(Action::Administer), &node, RevocationKind::Reinstate, None)
@@ -117,6 +122,10 @@ fn what_came_after_the_cut_is_withheld_everywhere_whoever_heard_first() {
     assert_eq!(c.show(&after)["birthDate"], "1987-03-02");
     assert_eq!(a.show(&after)["birthDate"], "1987-03-02");
     assert_eq!(a.digest(), c.digest());
+    sync(&mut a, &mut stolen);
+    let again = stolen.put(patient("again"));
+    sync(&mut a, &mut stolen);
+    assert_eq!(a.show(&again)["birthDate"], "1987-03-02");
 }
 
 /// A practice of three in which `a` has cut off `stolen`, and `c` has not heard of it.

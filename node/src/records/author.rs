@@ -164,8 +164,8 @@ impl Records {
                 let kind = EpochKind::of(log.channel)
                     .ok_or_else(|| RecordsError::Bug("a sealed entry in a clear channel".into()))?;
                 let charts = self.charts()?;
-                let (epoch, key) =
-                    charts.keys.current(&self.roster, kind).ok_or(RecordsError::NoEpochKey)?;
+                let current = charts.keys.current(&self.roster, kind);
+                let (epoch, key) = current.ok_or_else(|| self.no_key())?;
                 let mut header = self.header(log, sequence, previous, time);
                 header.document = *document;
                 header.epoch = epoch;
@@ -175,6 +175,11 @@ impl Records {
                 Ok(complete(header, sealed.payload))
             }
         }
+    }
+
+    /// Why there is no key to write with.
+    fn no_key(&self) -> RecordsError {
+        if self.is_cut_off() { RecordsError::CutOff } else { RecordsError::NoEpochKey }
     }
 
     fn clear_entry(

@@ -64,6 +64,11 @@ pub enum RecordsError {
     /// No key of the practice's current epoch is here.
     #[error("this node holds no key to write with yet; sync with a node of the practice first")]
     NoEpochKey,
+    /// The practice has put this node out, and has keys since that it was not given.
+    #[error(
+        "this node has been suspended or revoked, and what it writes would not be taken; ask an administrator on another node of the practice to reinstate or to invite it"
+    )]
+    CutOff,
     /// A bundle that can't be taken.
     #[error(transparent)]
     Import(#[from] BundleError),

@@ -86,19 +86,19 @@ pub struct Handle {
     opener: Opener,
 }
 
-/// The owning thread; joined to be sure that the store is closed.
+/// The owning thread. Dropping this ends it after the calls that are already queued, and waits until
+/// the store is closed: the directory is free then, and no thread reads on while the program ends.
 #[derive(Debug)]
 pub struct Owner {
     calls: mpsc::Sender<Message>,
-    thread: JoinHandle<()>,
+    thread: Option<JoinHandle<()>>,
 }
 
-impl Owner {
-    /// Ends the thread after the calls that are already queued, and closes the store.
-    pub fn stop(self) {
+impl Drop for Owner {
+    fn drop(&mut self) {
         // An error means that the thread has ended already.
         let _ = self.calls.send(Message::Stop);
-        let _ = self.thread.join();
+        let _ = self.thread.take().map(JoinHandle::join);
     }
 }
 
@@ -113,7 +113,7 @@ impl Handle {
             .name("records".into())
             .spawn(move || own(records, &queue, &advances))
             .expect("the operating system gives a thread");
-        (handle, Owner { calls, thread })
+        (handle, Owner { calls, thread: Some(thread) })
     }
 
     /// Runs `f` on the owning thread; answers once what it wrote is durable.

@@ -196,8 +196,8 @@ impl Records {
             .map(|bytes| Content::Change { document: DocumentId::ZERO, bytes })
             .collect();
         let placed = match self.append_own(Channel::Audit, &contents) {
-            // A node that was just admitted and has no key yet has nothing to show either.
-            Err(RecordsError::NoEpochKey) => {
+            // A node that was just admitted, or was put out, has no key to show anything under either.
+            Err(RecordsError::NoEpochKey | RecordsError::CutOff) => {
                 self.unwritten = events;
                 return self.keep_waiting();
             }

@@ -193,7 +193,7 @@ impl Node {
         }
         let owner = self.owner;
         // Nothing is left to be done about a thread that ended by itself.
-        let _ = tokio::task::spawn_blocking(move || owner.stop()).await;
+        let _ = tokio::task::spawn_blocking(move || drop(owner)).await;
     }
 }
 

@@ -73,7 +73,9 @@ fn not_let_in(error: &LoginError) -> CommandError {
 
 const fn records_kind(error: &RecordsError) -> ErrorKind {
     match error {
-        RecordsError::Denied(_) | RecordsError::Refused(_) => ErrorKind::Denied,
+        RecordsError::Denied(_) | RecordsError::Refused(_) | RecordsError::CutOff => {
+            ErrorKind::Denied
+        }
         RecordsError::NoSuchResource { .. } | RecordsError::Deleted { .. } => ErrorKind::NotFound,
         RecordsError::BadRequest(_) | RecordsError::AlreadyANode(_) => ErrorKind::BadInput,
         RecordsError::Enrolment(_) => ErrorKind::Invitation,

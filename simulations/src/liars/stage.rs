@@ -54,7 +54,6 @@ pub struct Stage {
     pub transport: TransportKey,
     address: Option<SocketAddr>,
     dir: PathBuf,
-    _dirs: Vec<tempfile::TempDir>,
     /// A node of the practice, for which others are taken.
     pub rogue: Face,
     /// One that was cut off.
@@ -83,6 +82,8 @@ pub struct Stage {
     audited: u64,
     /// Connections that are kept open for nothing.
     slow: std::collections::VecDeque<Probe>,
+    // The last: gone when nobody writes there any more.
+    _dirs: Vec<tempfile::TempDir>,
 }
 
 impl Stage {
@@ -122,7 +123,6 @@ impl Stage {
             transport,
             address: None,
             dir,
-            _dirs: dirs,
             rogue: rogue_face,
             gone: gone_face,
             foreign: foreign_face,
@@ -139,6 +139,7 @@ impl Stage {
             environment: Environment::system(),
             audited: 0,
             slow: std::collections::VecDeque::new(),
+            _dirs: dirs,
         })
     }
 

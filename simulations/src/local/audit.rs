@@ -42,11 +42,10 @@ pub fn run(arguments: &Arguments) -> Outcome<Value> {
     site.records.commit()?;
     let mut audited = alone(&mut site.records, &keys, reads, true)?;
     let (records, _dir) = site.into_parts();
-    let (handle, owner) = Handle::start(records);
+    let (handle, _owner) = Handle::start(records);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let shared =
         runtime.block_on(together(&handle, Arc::new(keys), (reads * 2 / READERS).max(1)))?;
-    owner.stop();
     Ok(json!({
         "version": env!("CARGO_PKG_VERSION"), "reads": reads,
         "unaudited_ms": percentiles(&mut bare), "audited_ms": percentiles(&mut audited),

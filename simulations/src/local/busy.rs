@@ -67,7 +67,7 @@ fn beside(name: &str, sources: Vec<Source>) -> Outcome<Value> {
         importer.join().map_err(|_| "the import ended in a panic")??;
         Ok((reads, writes))
     })?;
-    owner.stop();
+    drop(owner);
     drop(dir);
     let (mut reads, mut writes) = (reads, writes);
     Ok(json!({

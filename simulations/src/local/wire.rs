@@ -16,7 +16,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// One node; the directory lives as long as it does.
 struct Live {
     handle: Handle,
-    owner: Owner,
+    _owner: Owner,
     _dir: tempfile::TempDir,
 }
 
@@ -24,7 +24,7 @@ impl Live {
     fn start(site: Site) -> Self {
         let (records, dir) = site.into_parts();
         let (handle, owner) = Handle::start(records);
-        Self { handle, owner, _dir: dir }
+        Self { handle, _owner: owner, _dir: dir }
     }
 
     async fn network(&self, listen: bool) -> Outcome<Network> {
@@ -57,8 +57,6 @@ async fn measured(edits: usize) -> Outcome<Value> {
     edit(&here, edits, 0).await?;
     edit(&there, edits, edits).await?;
     let outage = sync(&there, &here).await?;
-    here.owner.stop();
-    there.owner.stop();
     let bytes = outage.bytes_sent + outage.bytes_received;
     let moved = outage.entries_sent + outage.entries_received;
     Ok(json!({

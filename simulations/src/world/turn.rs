@@ -305,6 +305,7 @@ fn is_expected(error: &RecordsError) -> bool {
             | RecordsError::Deleted { .. }
             | RecordsError::BadRequest(_)
             | RecordsError::NoEpochKey
+            | RecordsError::CutOff
             | RecordsError::Refused(_)
             | RecordsError::Chart(_)
     )

@@ -55,7 +55,7 @@ impl Clinic {
         let home = self.home();
         let Self { handle, owner, dir } = self;
         drop(handle);
-        owner.stop();
+        drop(owner);
         let mut records = Records::open(&home, Environment::system()).unwrap();
         let secret = UnlockSecret::from_key_file(&dir.path().join("key")).unwrap();
         records.unlock(&secret).unwrap();
@@ -254,6 +254,21 @@ fn what_the_index_did_not_commit_it_catches_up_with() {
     clinic.is_sound();
 }
 
+#[test]
+fn who_lets_go_of_the_owner_finds_the_store_closed() {
+    let clinic = Clinic::new();
+    let home = clinic.home();
+    let Clinic { handle, owner, dir } = clinic;
+    let slow = |_: &mut Records| {
+        std::thread::sleep(std::time::Duration::from_millis(200));
+        Ok(())
+    };
+    handle.submit(slow, |_| {}).unwrap();
+    drop(owner);
+    Records::open(&home, Environment::system()).unwrap();
+    drop(dir);
+}
+
 /// A node that lost its index after so many writes, and what opens it; the directory is to be kept.
 fn without_index(writes: usize) -> (tempfile::TempDir, impl Fn() -> Records) {
     let clinic = Clinic::new();
@@ -264,7 +279,7 @@ fn without_index(writes: usize) -> (tempfile::TempDir, impl Fn() -> Records) {
     let (home, key) = (clinic.home(), clinic.dir.path().join("key"));
     let Clinic { handle, owner, dir } = clinic;
     drop(handle);
-    owner.stop();
+    drop(owner);
     std::fs::remove_file(home.join("index.db")).unwrap();
     let unlocked = move || {
         let mut records = Records::open(&home, Environment::system()).unwrap();
