@@ -21,6 +21,8 @@ mod enrolment;
 mod first_sync;
 #[path = "processes/harness.rs"]
 mod harness;
+#[path = "processes/interrupted.rs"]
+mod interrupted;
 #[path = "processes/killed.rs"]
 mod killed;
 #[path = "processes/live.rs"]

@@ -19,6 +19,7 @@ use commands::*;
 use context::{Context, Failure, Outcome};
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use words::Language;
 
 /// The system's allocator gives memory back only where nothing small lies above it: an import of
@@ -151,15 +152,14 @@ fn main() {
             Context::new(PathBuf::new(), false, Flags::default()).tell(&error)
         }
     };
+    // Nobody may be reading any more.
+    let _ = std::io::stdout().flush();
     leave(code)
 }
 
-/// Ends the process at once. Not a return: a thread may be waiting for a line that nobody will type
-/// any more. And without what C libraries do at the end: SQLCipher wipes there what a thread that is
-/// still reading the ledger would fall over.
+/// Ends the process at once, without what C libraries do at the end: SQLCipher wipes there what a
+/// thread that is still reading the ledger would fall over.
 fn leave(code: ExitCode) -> ! {
-    // Nobody may be reading; what had to be heard was flushed as it was printed.
-    let _ = std::io::stdout().flush();
     signal_hook::low_level::exit(i32::from(code as u8))
 }
 
@@ -207,17 +207,19 @@ async fn until_interrupted(context: &Context, command: Command) -> Outcome {
     if let Command::Run(arguments) = command {
         return run::execute(context, arguments).await;
     }
-    tokio::select! {
-        outcome = dispatch(context, command) => outcome,
-        outcome = leave_when_interrupted() => outcome,
-    }
+    let interrupt = signal(SignalKind::interrupt());
+    let interrupt = interrupt.map_err(|error| CommandError::new(ErrorKind::Failure, error))?;
+    // A task of its own: this one may be waiting for a line that nobody will type any more.
+    tokio::spawn(leave_when_interrupted(interrupt));
+    dispatch(context, command).await
 }
 
 /// What is under way is left as a power cut would leave it: to wait for its end could take minutes.
-async fn leave_when_interrupted() -> Outcome {
-    let _ = tokio::signal::ctrl_c().await;
-    show_typing_again();
-    leave(ExitCode::Interrupted)
+async fn leave_when_interrupted(mut interrupt: Signal) {
+    if interrupt.recv().await.is_some() {
+        show_typing_again();
+        leave(ExitCode::Interrupted)
+    }
 }
 
 async fn dispatch(context: &Context, command: Command) -> Outcome {

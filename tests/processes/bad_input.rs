@@ -241,27 +241,3 @@ fn one_process_has_a_directory_and_signals_and_closed_pipes_end_things_quietly()
     assert_eq!(running.terminate(), Some(0));
     a.verified();
 }
-
-/// What C libraries do when a program ends made two in five of these a segmentation fault.
-#[test]
-fn a_command_that_is_interrupted_ends_at_once_and_in_order() {
-    let (a, _) = Site::found("Ziguinchor");
-    let lines: String = (0..2_000)
-        .map(|number| format!("{{\"resourceType\":\"Basic\",\"id\":\"n{number}\"}}\n"))
-        .collect();
-    import(&a, &[a.file("many.ndjson", lines)]);
-    let mut interrupted = 0;
-    for round in 0..20 {
-        let quiet = || Stdio::null();
-        let mut child =
-            a.command(&["verify"]).stdout(quiet()).stderr(quiet()).spawn().expect("started");
-        super::harness::pause(40 + 10 * round);
-        signal(&child, "INT");
-        match child.wait().expect("a child").code() {
-            Some(130) => interrupted += 1,
-            ended => assert_eq!(ended, Some(0), "in round {round}"),
-        }
-    }
-    assert!(interrupted > 0, "each was over before it was interrupted");
-    assert_eq!(a.json(&["verify"])["ok"], true);
-}

@@ -245,7 +245,7 @@ pub fn finish(mut command: Command) -> Done {
 
 /// Waits for a process's end; one that takes too long is ended and reported.
 #[track_caller]
-fn wait(child: &mut Child, what: &str) -> Option<i32> {
+pub fn wait(child: &mut Child, what: &str) -> Option<i32> {
     let begun = now_ms();
     loop {
         if let Some(status) = child.try_wait().expect("a child") {
