@@ -5,6 +5,7 @@
 //! there; if not it fails, and so does the commit.
 
 use super::error::StoreError;
+use crate::base::file::sync_directory;
 use crate::base::private::Private;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, Params, Row};
@@ -351,6 +352,18 @@ pub(super) fn companion(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     name.into()
+}
+
+/// Puts a database that is written and synced in the place of one that nobody has open any more.
+pub(super) fn replace(path: &Path, fresh: &Path) -> Result<()> {
+    // A write-ahead log left here would be taken for the new file's.
+    if ["-wal", "-shm"].iter().any(|suffix| companion(path, suffix).exists()) {
+        return Err(StoreError::Busy { path: path.to_owned() });
+    }
+    let renamed = std::fs::rename(fresh, path);
+    renamed
+        .and_then(|()| sync_directory(path.parent().unwrap_or(Path::new("."))))
+        .map_err(|error| StoreError::io(path, &error))
 }
 
 /// Removes a database with its companions, if they are there.

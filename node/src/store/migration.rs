@@ -1,8 +1,7 @@
 //! Brings a database to the newest schema, in a copy, so that a failure leaves the old file.
 
-use super::database::{Database, companion, remove};
+use super::database::{Database, companion, remove, replace};
 use super::error::StoreError;
-use crate::base::file::sync_directory;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
@@ -84,14 +83,7 @@ impl Schema {
         let backup = old_copy(path, version);
         remove(&backup)?;
         fs::hard_link(path, &backup).or_else(|_| fs::copy(path, &backup).map(drop)).map_err(io)?;
-        // A write-ahead log left here would be taken for the new file's.
-        for suffix in ["-wal", "-shm"] {
-            if companion(path, suffix).exists() {
-                return Err(StoreError::Busy { path: path.to_owned() });
-            }
-        }
-        fs::rename(&fresh, path).map_err(io)?;
-        sync_directory(path.parent().unwrap_or(Path::new("."))).map_err(io)?;
+        replace(path, &fresh)?;
         tracing::info!(from = version, to = self.newest(), "upgraded the schema of log.db");
         Database::open(path)
     }

@@ -1,9 +1,9 @@
 //! Room on the disk: what came free inside the file goes back to the file system.
 
 use super::{Ledger, Result, durable};
-use crate::store::database::{Database, companion, remove};
+use crate::store::database::{Database, companion, remove, replace};
 use crate::store::error::StoreError;
-use std::fs::{self, File};
+use std::fs::File;
 
 impl Ledger {
     /// How many bytes the file takes, and how many of them are pages that nothing uses.
@@ -38,24 +38,13 @@ impl Ledger {
         // From here on there is no way back but a restart: SQLite has let go of the file.
         let old = std::mem::replace(&mut self.database, Database::nowhere(&path)?);
         let closed = old.close();
-        let replaced = closed.and_then(|()| {
-            for suffix in ["-wal", "-shm"] {
-                // A write-ahead log left here would be taken for the new file's.
-                if companion(&path, suffix).exists() {
-                    return Err(StoreError::Busy { path: path.clone() });
-                }
-            }
-            fs::rename(&fresh, &path).map_err(|error| StoreError::io(&path, &error))
-        });
+        let replaced = closed.and_then(|()| replace(&path, &fresh));
         let database = Database::open(&path)?;
         durable(&database)?;
         self.database = database;
         if replaced.is_err() {
             remove(&fresh)?;
         }
-        replaced?;
-        let directory = path.parent().unwrap_or(std::path::Path::new("."));
-        crate::base::file::sync_directory(directory)
-            .map_err(|error| StoreError::io(directory, &error))
+        replaced
     }
 }
