@@ -8,6 +8,7 @@ use carnet_node::records::handle::guarded;
 use carnet_node::records::joining::Applicant;
 use carnet_node::records::membership::PracticeSecret;
 use carnet_node::records::{Records, RecordsError};
+use carnet_node::service::error::{CommandError, ExitCode};
 use carnet_node::store::index::TrailFilter;
 use carnet_sync_protocol::certificate::{RevocationKind, Role};
 use carnet_sync_protocol::entry::VerifiedRun;
@@ -111,8 +112,10 @@ fn what_came_after_the_cut_is_withheld_everywhere_whoever_heard_first() {
     assert!(matches!(refused, Err(RecordsError::NoSuchResource { .. })), "{refused:?}");
     // By now it knows, and says why nothing more can be written there.
     let late = Resource::from_value(patient("late")).unwrap();
-    let refused = stolen.records.put(&permit(Action::Write), &late);
-    assert!(matches!(refused, Err(RecordsError::CutOff)), "{refused:?}");
+    let refused = stolen.records.put(&permit(Action::Write), &late).map(|_| ());
+    let told = CommandError::from(refused.unwrap_err());
+    assert_eq!(told.exit(), ExitCode::Denied, "{told:?}");
+    assert_eq!(told.reason.map(|reason| reason.code).as_deref(), Some("cut-off"));
 
     a.records
         .set_standing(&permit(Action::Administer), &node, RevocationKind::Reinstate, None)

@@ -175,6 +175,9 @@ catalogue! {
     DeniedSite:
         "{who} does not work at this site",
         "{who} ne travaille pas sur ce site";
+    DeniedCutOff:
+        "this node was suspended or revoked: nothing more can be written on it",
+        "ce nœud a été suspendu ou révoqué : plus rien ne peut y être écrit";
     DeniedExpired:
         "it took too long",
         "cela a pris trop de temps";
@@ -235,6 +238,9 @@ catalogue! {
     AdviceStanding:
         "Ask an administrator of the practice.",
         "Adressez-vous à un administrateur du cabinet.";
+    AdviceCutOff:
+        "Write on another node. An administrator there can reinstate this one (`carnet node revoke --reinstate`) or invite it again.",
+        "Écrivez sur un autre nœud. Un administrateur peut y rétablir celui-ci (`carnet node revoke --reinstate`) ou l'inviter à nouveau.";
     AdviceAgain:
         "Try again.",
         "Recommencez.";

@@ -18,6 +18,7 @@ impl Words {
             "operator" => (Word::DeniedOperator, Word::AdviceOperator),
             "standing" => (Word::DeniedStanding, Word::AdviceStanding),
             "site" => (Word::DeniedSite, Word::AdviceStanding),
+            "cut-off" => (Word::DeniedCutOff, Word::AdviceCutOff),
             "expired" => (Word::DeniedExpired, Word::AdviceAgain),
             "password" => (Word::DeniedPassword, Word::AdvicePassword),
             "wait" => (Word::DeniedWait, Word::AdviceWait),

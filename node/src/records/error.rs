@@ -66,7 +66,7 @@ pub enum RecordsError {
     NoEpochKey,
     /// The practice has put this node out, and has keys since that it was not given.
     #[error(
-        "this node has been suspended or revoked, and what it writes would not be taken; ask an administrator on another node of the practice to reinstate or to invite it"
+        "this node has been suspended or revoked, and nothing more can be written on it; ask an administrator, on another node of the practice, to reinstate or to invite it"
     )]
     CutOff,
     /// A bundle that can't be taken.

@@ -32,6 +32,10 @@ impl From<RecordsError> for CommandError {
             RecordsError::Chart(error) => error.into(),
             RecordsError::Io { what, source } => Self::new(disk(&source), source).at(what),
             RecordsError::Denied(denial) => denied(&denial),
+            RecordsError::CutOff => Self {
+                reason: Some(Box::new(Reason { code: "cut-off".into(), ..Reason::default() })),
+                ..Self::new(ErrorKind::Denied, RecordsError::CutOff)
+            },
             RecordsError::Login(error) => not_let_in(&error),
             other => Self::new(records_kind(&other), other),
         }
@@ -73,9 +77,7 @@ fn not_let_in(error: &LoginError) -> CommandError {
 
 const fn records_kind(error: &RecordsError) -> ErrorKind {
     match error {
-        RecordsError::Denied(_) | RecordsError::Refused(_) | RecordsError::CutOff => {
-            ErrorKind::Denied
-        }
+        RecordsError::Denied(_) | RecordsError::Refused(_) => ErrorKind::Denied,
         RecordsError::NoSuchResource { .. } | RecordsError::Deleted { .. } => ErrorKind::NotFound,
         RecordsError::BadRequest(_) | RecordsError::AlreadyANode(_) => ErrorKind::BadInput,
         RecordsError::Enrolment(_) => ErrorKind::Invitation,
