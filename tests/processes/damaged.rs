@@ -80,6 +80,9 @@ fn a_torn_index_heals_itself_and_a_torn_ledger_is_told() {
         fs::write(&path, content).expect("written");
     };
     spoil("index.db");
+    let done = a.run(&["status"]);
+    assert_eq!((done.code, done.stderr.as_str()), (Some(0), ""), "{done:?}");
+    spoil("index.db");
     assert_eq!(a.verified(), before);
     fs::remove_file(a.dir().join("index.db")).expect("removed");
     assert_eq!(a.verified(), before);

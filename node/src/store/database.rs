@@ -343,8 +343,12 @@ impl Database {
 /// that is done: they would work without its locks, and be refused their key. So the first is alone.
 fn make_ready() {
     static READY: Once = Once::new();
-    // Should it fail, so will whoever opens a file, and say why.
-    READY.call_once(|| drop(Connection::open_in_memory()));
+    READY.call_once(|| {
+        // What is wrong with a file is said once, by whoever opens it, and not by SQLCipher to
+        // standard error too. Should this fail, so will whoever opens a file, and say why.
+        let first = Connection::open_in_memory();
+        let _ = first.and_then(|first| first.execute_batch("PRAGMA cipher_log_level = NONE"));
+    });
 }
 
 /// The file of SQLite that goes with a database: `-wal`, `-shm`.
