@@ -217,7 +217,7 @@ async fn until_interrupted(context: &Context, command: Command) -> Outcome {
 /// What is under way is left as a power cut would leave it: to wait for its end could take minutes.
 async fn leave_when_interrupted(mut interrupt: Signal) {
     if interrupt.recv().await.is_some() {
-        show_typing_again();
+        put_terminal_in_order();
         leave(ExitCode::Interrupted)
     }
 }
@@ -269,10 +269,14 @@ fn default_dir() -> Result<PathBuf, CommandError> {
         })
 }
 
-/// A passphrase prompt hides what is typed, and may have been interrupted.
-fn show_typing_again() {
+/// A passphrase prompt that was interrupted hid what is typed, and what comes next should not stand
+/// behind half a progress bar.
+fn put_terminal_in_order() {
     if std::io::stdin().is_terminal() {
         let _ = std::process::Command::new("stty").arg("echo").status();
+    }
+    if std::io::stderr().is_terminal() {
+        let _ = writeln!(std::io::stderr());
     }
 }
 
