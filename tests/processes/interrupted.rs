@@ -20,7 +20,7 @@ fn a_command_that_is_interrupted_ends_at_once_and_in_order() {
         let mut command = a.command(&["verify"]);
         command.stdout(Stdio::null()).stderr(Stdio::null());
         let mut child = command.spawn().expect("started");
-        pause(40 + 10 * round);
+        pause(40 + 20 * round);
         signal(&child, "INT");
         let ended = child.wait().expect("a child");
         match (ended.code(), ended.signal()) {

@@ -73,8 +73,8 @@ impl Records {
                 Err(Outcome::Failed(error)) => return Err(error),
             }
         }
-        // Told before it is durable: a line may speak of what a power cut then took, and what was
-        // kept is never without its line.
+        // Told before it is durable: a line may speak of what a power cut then took. A thread of its own
+        // writes the log, so what was kept may in turn lack its line, if the cut comes at once.
         tracing::debug!(new = received.new, held = received.held, "entries came");
         received.heads =
             logs.into_iter().map(|log| (log, self.ledger.heads(&log).to_vec())).collect();
