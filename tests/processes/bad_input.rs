@@ -1,6 +1,6 @@
 //! What people get wrong: each case says what is wrong, ends with its code, and changes nothing.
 
-use super::harness::{Site, import, signal};
+use super::harness::{Site, import, notes, signal};
 use serde_json::{Value, json};
 use std::io::Write;
 use std::process::Stdio;
@@ -197,10 +197,7 @@ fn a_revoked_node_is_refused_at_the_link() {
 #[test]
 fn one_process_has_a_directory_and_signals_and_closed_pipes_end_things_quietly() {
     let (a, _) = Site::found("Ziguinchor");
-    let lines: String = (0..3_000)
-        .map(|number| format!("{{\"resourceType\":\"Basic\",\"id\":\"n{number}\"}}\n"))
-        .collect();
-    let file = a.file("many.ndjson", lines);
+    let file = notes(&a, 3_000);
     let running = a.listen();
     a.refused(&["run"], 11, "");
 

@@ -157,5 +157,6 @@ fn fifty_power_cuts_during_the_first_sync_lose_nothing_and_send_next_to_nothing_
     let of_others = there["entries"].as_u64().expect("a count") - written_by(&stage.receiver);
     // A line that was still in memory when the power went is lost, though the entries are not.
     assert!(new * 2 > of_others, "the log tells of {new} of {of_others} entries that came");
-    assert!(held * 100 < new, "{held} entries that were held have travelled again, {new} were new");
+    // None is meant to; one did once (docs/reliability.md, "Known, not explained").
+    assert!(held <= 1, "{held} entries that were held have travelled again, {new} were new");
 }

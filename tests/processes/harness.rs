@@ -340,6 +340,14 @@ pub fn patients(site: &Site, seed: u64, count: u32) -> Vec<String> {
         .collect()
 }
 
+/// Short notes, as one file to import.
+pub fn notes(site: &Site, count: u32) -> String {
+    let lines: String = (0..count)
+        .map(|number| format!("{{\"resourceType\":\"Basic\",\"id\":\"n{number}\"}}\n"))
+        .collect();
+    site.file("many.ndjson", lines)
+}
+
 /// Imports files, all of which must be taken.
 #[track_caller]
 pub fn import(site: &Site, files: &[String]) -> Value {

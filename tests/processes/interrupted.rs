@@ -1,6 +1,6 @@
 //! Ctrl-C: at any time it ends a command at once, with its exit code, and loses nothing.
 
-use super::harness::{Site, import, pause, signal, wait};
+use super::harness::{Site, import, notes, pause, signal, wait};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use std::fs::File;
 use std::os::fd::OwnedFd;
@@ -11,10 +11,7 @@ use std::process::Stdio;
 #[test]
 fn a_command_that_is_interrupted_ends_at_once_and_in_order() {
     let (a, _) = Site::found("Ziguinchor");
-    let lines: String = (0..2_000)
-        .map(|number| format!("{{\"resourceType\":\"Basic\",\"id\":\"n{number}\"}}\n"))
-        .collect();
-    import(&a, &[a.file("many.ndjson", lines)]);
+    import(&a, &[notes(&a, 2_000)]);
     let mut interrupted = 0;
     for round in 0..20 {
         let mut command = a.command(&["verify"]);
@@ -34,8 +31,7 @@ fn a_command_that_is_interrupted_ends_at_once_and_in_order() {
     assert_eq!(a.json(&["verify"])["ok"], true);
 }
 
-/// Which of the two the program waited for first, the answer or the signal, was a matter of luck
-/// once, and one in two went on waiting.
+/// Whether the program heard the signal or went on waiting for an answer was a matter of luck once.
 #[test]
 fn a_question_that_is_interrupted_is_over() {
     for _ in 0..6 {
